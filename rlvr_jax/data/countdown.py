@@ -1,0 +1,135 @@
+r"""Countdown: reach a target with every given number used once.
+
+The prompt "6 1 5:11>" asks for worked steps such as "6-1=5,5+6=11": every
+equation takes two numbers from the pool and puts its result back; the last
+result is the target. Each problem comes with all of its solutions.
+
+A problem class is (sorted numbers, target): all orders of the numbers are the
+same problem. Whole classes are held out, since a split by prompt text puts
+nearly every held-out problem into training in another order.
+"""
+
+import functools
+import random
+from typing import NamedTuple
+import zlib
+
+# Every result lies in 1 .. 99, as in the recipe of this task.
+MAX_VALUE = 99
+# Percent of the classes that each held-out split draws from.
+_HELD_OUT_PERCENT = 10
+
+
+class Problem(NamedTuple):
+  """One prompt with every solution of it.
+
+  Example: Problem("6 1 5:11>", "1 5 6:11", (6, 1, 5), 11,
+                   ("1*5=5,5+6=11", "1*6=6,5+6=11", ...)).
+  """
+
+  prompt: str
+  problem_class: str
+  numbers: tuple[int, ...]
+  target: int
+  solutions: tuple[str, ...]
+
+
+@functools.cache
+def solutions(numbers: tuple[int, ...]) -> dict[int, tuple[str, ...]]:
+  """Worked solutions by the target that they reach, sorted.
+
+  Operators are +, - and *; a difference is written larger number first, and
+  every result lies in 1 .. MAX_VALUE.
+  """
+  found: dict[int, set[str]] = {}
+
+  def extend(pool: tuple[int, ...], equations: tuple[str, ...]) -> None:
+    if len(pool) == 1:
+      found.setdefault(pool[0], set()).add(",".join(equations))
+      return
+    for i, a in enumerate(pool):
+      for j, b in enumerate(pool):
+        rest = tuple(n for k, n in enumerate(pool) if k not in (i, j))
+        for symbol, value in (("+", a + b), ("-", a - b), ("*", a * b)):
+          if i != j and 1 <= value <= MAX_VALUE:
+            equation = f"{a}{symbol}{b}={value}"
+            extend((*rest, value), (*equations, equation))
+
+  extend(numbers, ())
+  return {target: tuple(sorted(texts)) for target, texts in found.items()}
+
+
+def _draw(rng: random.Random, num_numbers: int) -> tuple[tuple[int, ...], int]:
+  """Numbers 1 .. 9 and a target that they reach; + comes twice as often."""
+  while True:
+    numbers = tuple(rng.randint(1, 9) for _ in range(num_numbers))
+    pool = list(numbers)
+    while len(pool) > 1:
+      rng.shuffle(pool)
+      a, b = pool.pop(), pool.pop()
+      symbol = rng.choice("++-*")
+      value = a + b if symbol == "+" else a * b if symbol == "*" else abs(a - b)
+      pool.append(value)
+      if not 1 <= value <= MAX_VALUE:
+        break
+    else:
+      return numbers, pool[0]
+
+
+def _split(seed: int, problem_class: str) -> str:
+  """The split of a class: a function of the seed and the class alone."""
+  place = zlib.crc32(f"countdown {seed} {problem_class}".encode()) % 100
+  if place < _HELD_OUT_PERCENT:
+    return "test"
+  return "validation" if place < 2 * _HELD_OUT_PERCENT else "train"
+
+
+def problems(
+  seed: int,
+  num_numbers: int,
+  num_train: int,
+  num_validation: int,
+  num_test: int,
+) -> dict[str, list[Problem]]:
+  """Problems drawn at random, split by class; pure in the arguments.
+
+  All splits follow the same distribution. Training rows are plain draws, so
+  that common problems come more than once; held-out prompts are distinct.
+
+  Args:
+    seed: decides the draws and which classes are held out.
+    num_numbers: numbers of each problem.
+    num_train: rows of the training split.
+    num_validation: prompts of the validation split.
+    num_test: prompts of the test split.
+
+  Returns:
+    {"train": ..., "validation": ..., "test": ...}.
+  """
+  rng = random.Random(f"countdown {seed} {num_numbers}")
+  wanted = {"train": num_train, "validation": num_validation, "test": num_test}
+  rows: dict[str, list[Problem]] = {split: [] for split in wanted}
+  held_out_prompts = set()
+  while any(len(rows[split]) < wanted[split] for split in wanted):
+    problem = _problem(*_draw(rng, num_numbers))
+    split = _split(seed, problem.problem_class)
+    if len(rows[split]) == wanted[split]:
+      continue
+    if split != "train":
+      if problem.prompt in held_out_prompts:
+        continue
+      held_out_prompts.add(problem.prompt)
+    rows[split].append(problem)
+  return rows
+
+
+def _problem(numbers: tuple[int, ...], target: int) -> Problem:
+  ordered = tuple(sorted(numbers))
+  show = lambda values: " ".join(map(str, values))
+  return Problem(
+    prompt=f"{show(numbers)}:{target}>",
+    problem_class=f"{show(ordered)}:{target}",
+    numbers=numbers,
+    target=target,
+    solutions=solutions(ordered)[target],
+  )

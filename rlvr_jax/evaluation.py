@@ -1,0 +1,179 @@
+"""Held-out accuracy: pass@k, greedy, distinct solutions, with their errors."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlvr_jax import keys
+from rlvr_jax import masked
+from rlvr_jax import records
+from rlvr_jax import rewards
+from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.metrics import pass_at_k
+from rlvr_jax.models import transformer
+from rlvr_jax.rollouts import sampler
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """What is measured on held-out prompts, and how often."""
+
+  # Training steps between evaluations; the first and last step are evaluated
+  # in any case.
+  every_steps: int = 25
+  # Prompts, the first of the split.
+  num_prompts: int = 128
+  # Samples of each prompt; pass@k is reported for 1 and for this number. One
+  # more is decoded greedily.
+  num_generations: int = 8
+  temperature: float = 1.0
+  # Prompts decoded at a time.
+  batch_prompts: int = 32
+
+
+class Evaluation(NamedTuple):
+  """Result of one evaluation.
+
+  Attributes:
+    metrics: value by name, each "x" with its standard error "x_se",
+      clustered by problem.
+    samples: the first sample of the first prompts, as text with its outcome.
+  """
+
+  metrics: dict[str, float]
+  samples: list[dict[str, str]]
+
+
+class _Decoded(NamedTuple):
+  """Per prompt and sample, [G, n + 1]; the last sample is the greedy one."""
+
+  tokens: jax.Array
+  outcomes: jax.Array
+  entropies: jax.Array
+
+
+def make_decode(
+  model: transformer.Transformer,
+  verify: Callable[..., jax.Array],
+  config: EvaluationConfig,
+  completion_tokens: int,
+  vocabulary: vocabulary_lib.Vocabulary,
+  seed: int,
+) -> Callable[..., _Decoded]:
+  """The function (params, prompts, indices i32[G]) -> _Decoded, to compile.
+
+  Every evaluation of a run draws the same random numbers, so that differences
+  between steps are differences between policies.
+  """
+  samples = config.num_generations + 1
+  sampler_config = sampler.SamplerConfig(
+    num_generations=samples,
+    completion_tokens=completion_tokens,
+    temperature=config.temperature,
+  )
+
+  def decode(params, prompt_set, indices) -> _Decoded:
+    greedy = jnp.arange(indices.shape[0] * samples) % samples == samples - 1
+    rollouts = sampler.generate(
+      model,
+      params,
+      prompts_lib.take(prompt_set, indices),
+      keys.stream_key(seed, "evaluate"),
+      config=sampler_config,
+      eos_id=vocabulary.eos_id,
+      pad_id=vocabulary.pad_id,
+      temperature=jnp.where(greedy, 0.0, config.temperature),
+    )
+    rollouts = rewards.judge(rollouts, verify)
+    mask = rollouts.completion_mask
+    entropies = masked.masked_sum(rollouts.frozen_entropies, mask, axis=1)
+    by_prompt = lambda x: x.reshape(indices.shape[0], samples, *x.shape[1:])
+    return _Decoded(
+      by_prompt(rollouts.completion_tokens),
+      by_prompt(rollouts.outcomes),
+      by_prompt(entropies / jnp.sum(mask, axis=1)),
+    )
+
+  return decode
+
+
+def evaluate(
+  decode: Callable[..., _Decoded],
+  params: Any,
+  prompt_set: prompts_lib.PromptSet,
+  *,
+  config: EvaluationConfig,
+  vocabulary: vocabulary_lib.Vocabulary,
+  num_texts: int = 5,
+) -> Evaluation:
+  """Decodes the first prompts of a split and sums them up.
+
+  Args:
+    decode: from `make_decode`.
+    params: of the model.
+    prompt_set: the split, on device.
+    config: as given to `make_decode`.
+    vocabulary: of the task.
+    num_texts: samples returned as text.
+  """
+  wanted = min(config.num_prompts, prompt_set.num_prompts)
+  parts = []
+  for start in range(0, wanted, config.batch_prompts):
+    # The last batch repeats prompts to keep its shape; they are cut off.
+    indices = np.arange(start, start + config.batch_prompts) % wanted
+    decoded = decode(
+      params,
+      prompt_set.prompts,
+      jax.device_put(indices.astype(np.int32)),
+    )
+    parts.append(jax.device_get(decoded))
+  tokens, outcomes, entropies = (
+    np.concatenate(field)[:wanted] for field in zip(*parts, strict=True)
+  )
+  return Evaluation(
+    _metrics(tokens, outcomes, entropies, config.num_generations),
+    _texts(tokens, outcomes, prompt_set, vocabulary, num_texts),
+  )
+
+
+def _metrics(tokens, outcomes, entropies, num_samples) -> dict[str, float]:
+  correct = outcomes == records.OUTCOMES.index("correct")
+  sampled = correct[:, :num_samples]
+  counts = sampled.sum(axis=1)
+  unparsed = outcomes[:, :num_samples] == records.OUTCOMES.index("unparsed")
+  per_problem = {
+    "greedy": correct[:, num_samples],
+    "distinct_correct": [
+      len({row.tobytes() for row in rows[right]})
+      for rows, right in zip(tokens[:, :num_samples], sampled, strict=True)
+    ],
+    "parsed": 1.0 - unparsed.mean(axis=1),
+    "entropy": entropies[:, :num_samples].mean(axis=1),
+  } | {
+    f"pass_at_{k}": pass_at_k.pass_at_k(counts, num_samples, k)
+    for k in sorted({1, num_samples})
+  }
+  metrics = {}
+  for name, values in sorted(per_problem.items()):
+    mean, error = pass_at_k.mean_and_error(values)
+    metrics |= {name: mean, f"{name}_se": error}
+  return metrics
+
+
+def _texts(tokens, outcomes, prompt_set, vocabulary, num_texts):
+  prompts = jax.device_get(
+    (prompt_set.prompts.prompt_tokens, prompt_set.prompts.prompt_mask)
+  )
+  return [
+    {
+      "prompt": vocabulary.decode(prompts[0][i][prompts[1][i] > 0]),
+      "completion": vocabulary.decode(tokens[i, 0]),
+      "outcome": records.OUTCOMES[outcomes[i, 0]],
+    }
+    for i in range(min(num_texts, len(tokens)))
+  ]

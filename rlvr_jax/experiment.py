@@ -1,0 +1,169 @@
+"""An experiment file, read whole: typed, bound and checked before a compile."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, NamedTuple
+
+from rlvr_jax import checkpoints
+from rlvr_jax import errors
+from rlvr_jax import evaluation
+from rlvr_jax import names
+from rlvr_jax import objective as objective_lib
+from rlvr_jax import optimizers
+from rlvr_jax import settings
+from rlvr_jax import sharding
+from rlvr_jax import update
+from rlvr_jax import warm_start
+from rlvr_jax.data import tasks
+from rlvr_jax.models import configs
+from rlvr_jax.rollouts import sampler
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """Everything of an experiment but its method.
+
+  The keys of an experiment file; each block is owned by the room that reads
+  it.
+  """
+
+  # Every random draw is a function of this and of the draw's coordinates.
+  seed: int
+  # Rollout batches to train on.
+  num_steps: int
+  # Prompts of a rollout batch.
+  prompts_per_step: int
+  data: tasks.DataConfig
+  model: configs.ModelConfig
+  rollout: sampler.SamplerConfig
+  optimizer: optimizers.OptimizerConfig
+  warm_start: warm_start.WarmStartConfig
+  update: update.UpdateConfig
+  evaluation: evaluation.EvaluationConfig
+  checkpoint: checkpoints.CheckpointConfig
+  mesh: sharding.MeshConfig
+
+
+class Experiment(NamedTuple):
+  """A run and its method."""
+
+  run: Run
+  method: objective_lib.Objective
+
+
+_HOOKS = (
+  "advantage",
+  "token_weights",
+  "token_loss",
+  "regularizers",
+  "aggregate",
+)
+
+
+def load(config: Mapping[str, Any]) -> Experiment:
+  """Types, binds and checks an experiment file.
+
+  Args:
+    config: nested dict, as `ConfigDict.to_dict()` gives it.
+
+  Raises:
+    errors.UserError: one sentence that names the key, the value and the
+      remedy.
+  """
+  run_keys = [field.name for field in dataclasses.fields(Run)]
+  chosen = [
+    name.partition(":")[2] or name
+    for hook in ("token_weights", "regularizers")
+    for name in config.get(hook, ())
+  ]
+  for key in config:
+    if key not in (*run_keys, *_HOOKS, *chosen):
+      raise errors.UserError(
+        f"config.{key} is read by nothing:"
+        f" {names.did_you_mean(key, (*run_keys, *_HOOKS, *chosen))}"
+      )
+  run = settings.typed(
+    Run, {key: config[key] for key in run_keys if key in config}, "config"
+  )
+  experiment = Experiment(run, objective_lib.bind(config))
+  _check(experiment)
+  return experiment
+
+
+def _check(experiment: Experiment) -> None:
+  """What no block can know alone."""
+  run, method = experiment
+  samples = run.rollout.num_generations
+  positive = {
+    "seed": run.seed + 1,
+    "num_steps": run.num_steps,
+    "prompts_per_step": run.prompts_per_step,
+    "rollout.num_generations": samples,
+    "rollout.completion_tokens": run.rollout.completion_tokens,
+    "data.prompt_tokens": run.data.prompt_tokens,
+    "update.num_minibatches": run.update.num_minibatches,
+    "update.num_micro_batches": run.update.num_micro_batches,
+    "evaluation.every_steps": run.evaluation.every_steps,
+    "evaluation.num_prompts": run.evaluation.num_prompts,
+    "evaluation.num_generations": run.evaluation.num_generations,
+    "evaluation.batch_prompts": run.evaluation.batch_prompts,
+    "checkpoint.every_steps": run.checkpoint.every_steps,
+    "checkpoint.keep": run.checkpoint.keep,
+    "mesh.data": run.mesh.data,
+    "mesh.fsdp": run.mesh.fsdp,
+    "mesh.tensor": run.mesh.tensor,
+  }
+  for name, value in positive.items():
+    least = 0 if name == "seed" else 1
+    settings.require(
+      value >= 1,
+      f"config.{name} is {value - (name == 'seed')}: set it to {least} or more",
+    )
+  settings.require(
+    run.rollout.temperature > 0,
+    f"config.rollout.temperature is {run.rollout.temperature}: training needs"
+    " samples, set it above 0",
+  )
+  settings.require(
+    "group_ids" not in method.advantage.field_names or samples > 1,
+    f"config.rollout.num_generations is {samples}, but"
+    f" {method.advantage.function.__name__} compares the samples of a prompt"
+    " with each other: set it to 2 or more",
+  )
+  _check_splits(run)
+
+
+def _check_splits(run: Run) -> None:
+  devices = run.mesh.data * run.mesh.fsdp
+  for name, value in (
+    ("prompts_per_step", run.prompts_per_step),
+    ("evaluation.batch_prompts", run.evaluation.batch_prompts),
+    ("warm_start.batch_size", run.warm_start.batch_size),
+  ):
+    settings.require(
+      value % devices == 0,
+      f"config.{name} is {value}, which the {devices} row shards of the mesh"
+      f" (data {run.mesh.data} x fsdp {run.mesh.fsdp}) do not divide: choose"
+      f" a multiple of {devices}",
+    )
+  for name in ("num_heads", "num_kv_heads", "mlp_width", "vocab_size"):
+    value = getattr(run.model, name)
+    settings.require(
+      value % run.mesh.tensor == 0,
+      f"config.model.{name} is {value}, which config.mesh.tensor"
+      f" ({run.mesh.tensor}) does not divide: choose a divisor",
+    )
+  settings.require(
+    run.prompts_per_step % run.update.num_minibatches == 0,
+    f"config.update.num_minibatches is {run.update.num_minibatches}, which"
+    f" does not divide prompts_per_step ({run.prompts_per_step}): choose a"
+    " divisor",
+  )
+  prompts = run.prompts_per_step // run.update.num_minibatches
+  samples = run.rollout.num_generations
+  settings.require(
+    update.splits_evenly(run.update.num_micro_batches, prompts, samples),
+    f"config.update.num_micro_batches is {run.update.num_micro_batches}, which"
+    f" does not split {prompts} prompts of {samples} samples evenly: choose a"
+    f" divisor of {prompts}, or {prompts} times a divisor of {samples}",
+  )

@@ -1,0 +1,141 @@
+"""What every program starts with: flags, signals, and errors in one line."""
+
+from collections.abc import Callable
+import pathlib
+import re
+import signal
+import sys
+from typing import Any
+
+from absl import app
+from absl import flags
+from absl import logging
+from ml_collections import config_flags
+
+from rlvr_jax import errors
+
+STATUS_USER_ERROR = 2
+
+
+def define_config_flag():
+  """The flag --config=experiments/file.py:variant, with dotted overrides."""
+  return config_flags.DEFINE_config_file(
+    "config", None, "Experiment file, such as experiments/grpo.py:tiny."
+  )
+
+
+def define_workdir_flag():
+  """The flag --workdir."""
+  return flags.DEFINE_string(
+    "workdir", None, "Folder of the run; starting again in it resumes."
+  )
+
+
+def config(flag) -> dict[str, Any]:
+  """The experiment file of the flag, overrides applied, as a plain dict."""
+  example = "give an experiment file, such as experiments/grpo.py:tiny"
+  if flag.value is None:
+    raise errors.UserError(f"--config is missing: {example}")
+  try:
+    # A file that cannot be read is told of when its contents are used.
+    return flag.value.to_dict()
+  except OSError as error:
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = next((x for x in lines if x.startswith("[Errno")), lines[-1])
+    raise errors.UserError(
+      f"--config cannot be read ({reason}): {example}"
+    ) from error
+
+
+def folder(flag) -> pathlib.Path:
+  """The value of a folder flag that has to be given."""
+  if not flag.value:
+    raise errors.UserError(f"--{flag.name} is missing: give it a folder")
+  return pathlib.Path(flag.value)
+
+
+def run(main: Callable[[], None]) -> None:
+  """Parses flags and runs main.
+
+  A mistake of the user's ends in one sentence on stderr and status 2; anything
+  else is a bug of ours and keeps its traceback.
+  """
+  try:
+    app.run(lambda _: _guarded(main), flags_parser=_parse)
+  except errors.UserError as error:
+    _fail(error)
+
+
+def _guarded(main: Callable[[], None]) -> None:
+  try:
+    main()
+  except errors.UserError as error:
+    _fail(error)
+
+
+def _parse(argv: list[str]) -> list[str]:
+  # Config files and overrides are run while flags are parsed, and raise
+  # whatever the mistake in them raises, traceback and all: the last line of
+  # the text is the cause.
+  try:
+    rest = flags.FLAGS(argv)
+  except (KeyError, AttributeError) as error:
+    raise errors.UserError(_unknown_key(str(error), argv)) from error
+  except (flags.Error, TypeError, ValueError) as error:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    raise errors.UserError(lines[-1]) from error
+  if flags.FLAGS["verbosity"].using_default_value:
+    # The libraries below tell at level INFO of things that are as they should
+    # be; --verbosity=0 brings them back.
+    logging.set_verbosity(logging.WARNING)
+  return rest
+
+
+def _unknown_key(text: str, argv: list[str]) -> str:
+  """Says which override of a config names a key that there is not."""
+  hint = re.search(r'Did you mean "(\w+)" instead of "(\w+)"', text)
+  key = hint[2] if hint else re.sub(r"\W", "", text)
+  names = [
+    argument.split("=")[0].lstrip("-")
+    for argument in argv
+    if re.match(rf"--?config\.([\w.]+\.)?{re.escape(key)}(=|$)", argument)
+  ]
+  name = names[0] if names else f"config.{key}"
+  remedy = f"did you mean {hint[1]!r}?" if hint else "see the experiment file"
+  return f"{name} is no setting of this experiment: {remedy}"
+
+
+def _fail(error: errors.UserError) -> None:
+  print(f"error: {error}", file=sys.stderr)
+  sys.exit(STATUS_USER_ERROR)
+
+
+class StopRequest:
+  """Turns the first Ctrl-C or SIGTERM into a wish; the second kills.
+
+  Example: with StopRequest() as stop: ... if stop(): save and return.
+  """
+
+  def __init__(self):
+    self._requested = False
+
+  def __call__(self) -> bool:
+    """Whether a stop was asked for."""
+    return self._requested
+
+  def __enter__(self) -> "StopRequest":
+    self._previous = {
+      number: signal.signal(number, self._request)
+      for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    return self
+
+  def __exit__(self, *error) -> None:
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
+
+  def _request(self, number, frame):
+    del frame
+    self._requested = True
+    signal.signal(number, signal.SIG_DFL)
+    print("\nstopping after this step; again to stop at once", file=sys.stderr)

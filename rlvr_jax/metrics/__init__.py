@@ -1,0 +1,1 @@
+"""What is measured: pure functions of fields, and the files they end up in."""

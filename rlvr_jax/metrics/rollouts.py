@@ -1,0 +1,42 @@
+"""What one batch of judged rollouts says of itself."""
+
+import jax
+import jax.numpy as jnp
+
+from rlvr_jax import masked
+from rlvr_jax import records
+
+
+def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
+  """Scalars f32[] by name.
+
+  Returns:
+    train/reward and train/accuracy: means over judged rows.
+    rollout/completion_tokens: mean length, end token included.
+    rollout/tokens: generated tokens in this batch.
+    rollout/mixed_group_frac: share of prompts whose judged samples are
+      neither all right nor all wrong: the ones that GRPO learns from.
+    rollout/<outcome>_frac: shares of rows by how they ended.
+    rollout/entropy: nats per token under the sampling distribution.
+  """
+  valid = rollouts.valid
+  mean = lambda values: masked.masked_mean(values, valid).value()
+  accuracy = masked.group_mean(rollouts.is_correct, rollouts.group_ids, valid)
+  mixed = ((accuracy > 0) & (accuracy < 1)).astype(jnp.float32)
+  mask = rollouts.completion_mask
+  metrics = {
+    "train/reward": mean(rollouts.rewards),
+    "train/accuracy": mean(rollouts.is_correct),
+    "rollout/completion_tokens": jnp.mean(jnp.sum(mask, axis=1)),
+    "rollout/tokens": jnp.sum(mask),
+    # Every prompt has equally many rows, so a mean over rows is one over
+    # prompts.
+    "rollout/mixed_group_frac": mean(mixed),
+    "rollout/entropy": masked.masked_mean(
+      rollouts.frozen_entropies, mask
+    ).value(),
+  }
+  for index, name in enumerate(records.OUTCOMES):
+    ended_so = (rollouts.outcomes == index).astype(jnp.float32)
+    metrics[f"rollout/{name}_frac"] = jnp.mean(ended_so)
+  return metrics

@@ -1,0 +1,266 @@
+"""The decoder: RMSNorm, rotary positions, grouped queries, SwiGLU, QK-norm.
+
+The Qwen3 architecture ("Qwen3 Technical Report",
+https://arxiv.org/abs/2505.09388). Pure: keys and values go in and come out as
+a pytree, never as hidden state.
+
+Shape letters: B rows, T positions, D width, N query heads, K key/value heads,
+H head width, F feed-forward width, V vocabulary.
+"""
+
+from typing import Any
+
+from flax import linen as nn
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from rlvr_jax.models import attention
+from rlvr_jax.models import configs
+
+# Per layer, or one KeyValues whose leading axis is the layer when scanned.
+Cache = Any
+
+
+def _matrix(init_std: float, *axes: str):
+  init = nn.initializers.normal(init_std)
+  return nn.with_logical_partitioning(init, axes)
+
+
+class RMSNorm(nn.Module):
+  """Root-mean-square norm over the last axis, in float32."""
+
+  epsilon: float
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    init = nn.with_logical_partitioning(nn.initializers.ones, ("norm",))
+    scale = self.param("scale", init, (x.shape[-1],))
+    exact = x.astype(jnp.float32)
+    mean_square = jnp.mean(jnp.square(exact), axis=-1, keepdims=True)
+    return (exact * lax.rsqrt(mean_square + self.epsilon) * scale).astype(
+      x.dtype
+    )
+
+
+class Linear(nn.Module):
+  """x @ kernel on x flattened to two axes, where XLA:CPU multiplies fastest.
+
+  Attributes:
+    features: width of the output.
+    axes: logical names of the kernel's two axes.
+    init_std: standard deviation of the initial kernel.
+  """
+
+  features: int
+  axes: tuple[str, str]
+  init_std: float
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (x.shape[-1], self.features)
+    kernel = self.param("kernel", _matrix(self.init_std, *self.axes), shape)
+    flat = x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)
+    return flat.reshape(*x.shape[:-1], self.features)
+
+
+class Attention(nn.Module):
+  """Grouped-query attention with normalised queries and keys."""
+
+  config: configs.ModelConfig
+
+  @nn.compact
+  def __call__(self, x, angles, mask, prefix, prefix_mask, cache, index):
+    config = self.config
+    rows, positions, _ = x.shape
+
+    def heads(name: str, num_heads: int) -> jax.Array:
+      linear = Linear(
+        num_heads * config.head_dim,
+        ("embed", "heads"),
+        config.init_std,
+        name=name,
+      )
+      return linear(x).reshape(rows, positions, num_heads, config.head_dim)
+
+    norm = lambda name: RMSNorm(config.norm_epsilon, name=name)
+    queries = norm("query_norm")(heads("query", config.num_heads))
+    keys = norm("key_norm")(heads("key", config.num_kv_heads))
+    values = heads("value", config.num_kv_heads)
+    queries = attention.rotate(queries, angles)
+    keys = attention.rotate(keys, angles)
+    own = attention.KeyValues(keys.swapaxes(1, 2), values.swapaxes(1, 2))
+    if cache is not None:
+      write = lambda old, new: lax.dynamic_update_slice(
+        old, new.astype(old.dtype), (0, 0, index, 0)
+      )
+      own = jax.tree.map(write, cache, own)
+    mixed = attention.attend(queries, own, mask, prefix, prefix_mask)
+    out = Linear(
+      config.width, ("heads", "embed"), config.init_std, name="output"
+    )(mixed.reshape(rows, positions, -1))
+    return out, own
+
+
+class Mlp(nn.Module):
+  """SwiGLU: silu(x W_gate) * (x W_up), projected back."""
+
+  config: configs.ModelConfig
+
+  @nn.compact
+  def __call__(self, x: jax.Array) -> jax.Array:
+    config = self.config
+    up = lambda name: Linear(
+      config.mlp_width, ("embed", "mlp"), config.init_std, name=name
+    )(x)
+    gated = jax.nn.silu(up("gate")) * up("up")
+    return Linear(config.width, ("mlp", "embed"), config.init_std, name="down")(
+      gated
+    )
+
+
+class Block(nn.Module):
+  """One pre-norm layer. Returns (x, keys and values), as `nn.scan` wants."""
+
+  config: configs.ModelConfig
+
+  @nn.compact
+  def __call__(self, x, prefix, cache, angles, mask, prefix_mask, index):
+    epsilon = self.config.norm_epsilon
+    mixed, own = Attention(self.config, name="attention")(
+      RMSNorm(epsilon, name="attention_norm")(x),
+      angles,
+      mask,
+      prefix,
+      prefix_mask,
+      cache,
+      index,
+    )
+    x += mixed
+    x += Mlp(self.config, name="mlp")(RMSNorm(epsilon, name="mlp_norm")(x))
+    return x, own
+
+
+_REMAT_POLICIES = {
+  "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  "full": jax.checkpoint_policies.nothing_saveable,
+}
+
+
+class Transformer(nn.Module):
+  """Tokens in, hidden states and keys/values out.
+
+  Three uses of one function:
+    prompts:      model(tokens[G, P], positions, causal and real)
+    completions:  the same with prefix = the prompts' keys and values
+    decoding:     one token a row, cache of capacity S, index = where to write
+  """
+
+  config: configs.ModelConfig
+
+  def setup(self):
+    config = self.config
+    block = Block
+    if config.remat != "none":
+      block = nn.remat(
+        Block,
+        policy=_REMAT_POLICIES[config.remat],
+        prevent_cse=not config.scan_layers,
+      )
+    if config.scan_layers:
+      self.layers = nn.scan(
+        block,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=(0, 0) + (nn.broadcast,) * 4,
+        length=config.num_layers,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+      )(config)
+    else:
+      self.layers = [block(config) for _ in range(config.num_layers)]
+    self.final_norm = RMSNorm(config.norm_epsilon)
+    self.embedding = self.param(
+      "embedding",
+      _matrix(config.init_std, "vocab", "embed"),
+      (config.vocab_size, config.width),
+    )
+    if not config.tied_embeddings:
+      self.lm_head = self.param(
+        "lm_head",
+        _matrix(config.init_std, "embed", "vocab"),
+        (config.width, config.vocab_size),
+      )
+
+  def __call__(
+    self,
+    tokens: jax.Array,
+    positions: jax.Array,
+    mask: jax.Array,
+    prefix: Cache = None,
+    prefix_mask: jax.Array | None = None,
+    cache: Cache = None,
+    index: jax.Array | int = 0,
+  ) -> tuple[jax.Array, Cache]:
+    """Runs the stack.
+
+    Args:
+      tokens: i32[B, T].
+      positions: i32[B, T], the token's place in its row.
+      mask: bool, broadcastable to [B, T, S]; S = T without a cache.
+      prefix: keys and values of prompts, shared by B // G rows each.
+      prefix_mask: bool[G, P], real prompt tokens.
+      cache: own keys and values of capacity S; the new ones are written from
+        `index` on.
+      index: first cache slot to write.
+
+    Returns:
+      float[B, T, D] after the final norm, and the own keys and values.
+    """
+    config = self.config
+    x = self._embed(tokens)
+    angles = attention.rotary_angles(
+      positions, config.head_dim, config.rope_base
+    )
+    shared = (angles, mask, prefix_mask, index)
+    if config.scan_layers:
+      x, own = self.layers(x, prefix, cache, *shared)
+    else:
+      per_layer = []
+      for layer, block in enumerate(self.layers):
+        pick = lambda parts, layer=layer: parts and parts[layer]
+        x, layer_own = block(x, pick(prefix), pick(cache), *shared)
+        per_layer.append(layer_own)
+      own = tuple(per_layer)
+    return self.final_norm(x), own
+
+  def _embed(self, tokens: jax.Array) -> jax.Array:
+    table = self.embedding.astype(self.config.dtype)
+    if self.config.vocab_size <= 256:
+      # A product with one-hot rows: for small vocabularies its gradient is a
+      # matrix product too, where a gather's is a slow scatter.
+      return jax.nn.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
+    return table[tokens]
+
+  def unembedding(self) -> jax.Array:
+    """The matrix float[D, V] from hidden states to logits."""
+    kernel = self.embedding.T if self.config.tied_embeddings else self.lm_head
+    return kernel.astype(self.config.dtype)
+
+
+def empty_cache(
+  config: configs.ModelConfig, num_rows: int, capacity: int
+) -> Cache:
+  """Zeroed keys and values for decoding `capacity` tokens in each row."""
+  shape = (num_rows, config.num_kv_heads, capacity, config.head_dim)
+  if config.scan_layers:
+    shape = (config.num_layers, *shape)
+  zeros = jnp.zeros(shape, config.dtype)
+  layer = attention.KeyValues(zeros, zeros)
+  return layer if config.scan_layers else (layer,) * config.num_layers
+
+
+def init_params(config: configs.ModelConfig, key: jax.Array) -> Any:
+  """Fresh parameters, boxed with the logical names of their axes."""
+  tokens = jnp.zeros((1, 1), jnp.int32)
+  mask = jnp.ones((1, 1, 1), bool)
+  return Transformer(config).init(key, tokens, tokens, mask)["params"]

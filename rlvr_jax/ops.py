@@ -1,0 +1,17 @@
+"""The only importer of `kernels`, and a guard against its namesake."""
+
+import pathlib
+
+import kernels
+
+# PyPI has a package of the same name; ours lies beside rlvr_jax.
+_OURS = pathlib.Path(__file__).resolve().parents[1] / "kernels"
+if pathlib.Path(kernels.__file__).resolve().parent != _OURS:
+  raise ImportError(
+    f"`kernels` is {kernels.__file__}, not the package in {_OURS}: uninstall"
+    " the PyPI package named kernels, or put this project first on the path"
+  )
+
+from kernels.token_logprobs import token_logprobs  # noqa: E402
+
+__all__ = ["token_logprobs"]

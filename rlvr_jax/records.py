@@ -1,0 +1,155 @@
+"""The records that flow through a step; names and letters as everywhere.
+
+B rollouts, G prompts (groups), P prompt length, T completion length, V
+vocabulary, D width, N prompts in the data set. Token ids are the record; text
+is a view of them.
+"""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+
+@struct.dataclass
+class Mean:
+  """A sum and a count that travel apart until the last division.
+
+  Example: Mean(total=6.0, count=4.0).value() == 1.5; merged with
+  Mean(2.0, 4.0) it is Mean(8.0, 8.0).
+
+  Attributes:
+    total: f32[], sum over whatever is counted.
+    count: f32[], how many; 0 gives the value 0, never NaN.
+  """
+
+  total: jax.Array
+  count: jax.Array
+
+  def merge(self, other: "Mean") -> "Mean":
+    return Mean(self.total + other.total, self.count + other.count)
+
+  def value(self) -> jax.Array:
+    empty = self.count == 0
+    return jnp.where(empty, 0.0, self.total / jnp.where(empty, 1.0, self.count))
+
+
+@struct.dataclass
+class PromptBatch:
+  """Prompts of one step.
+
+  Example: for the Countdown prompt "6 1 5:11>" in a bucket of P = 11,
+  prompt_tokens[0] ends with the nine ids of that text and begins with two
+  pads; prompt_mask[0] = [0, 0, 1, 1, ...]; answers = {"numbers": [[6, 1, 5]],
+  "target": [11]}.
+
+  Attributes:
+    prompt_tokens: i32[G, P], left-padded.
+    prompt_mask: f32[G, P], 1 on real tokens.
+    prompt_ids: i32[G], row of the data set; random keys depend on it.
+    answers: dict of arrays [G, ...] that the verifier reads.
+  """
+
+  prompt_tokens: jax.Array
+  prompt_mask: jax.Array
+  prompt_ids: jax.Array
+  answers: dict[str, jax.Array]
+
+
+@struct.dataclass
+class RolloutBatch:
+  """Completions with what the sampler, the verifier and credit say of them.
+
+  Row b belongs to prompt b // (B // G): the rows of a prompt lie together, so
+  that its keys and values are computed once. A field is None until its room
+  has filled it.
+
+  Example: two prompts with two samples each, T = 3, the second sample of the
+  first prompt ended early: completion_mask = [[1, 1, 1], [1, 1, 0], ...],
+  group_ids = [0, 0, 1, 1], sample_index = [0, 1, 0, 1].
+
+  Attributes:
+    prompts: the PromptBatch with G prompts.
+    completion_tokens: i32[B, T], right-padded.
+    completion_mask: f32[B, T], 1 on generated tokens including the end token.
+    group_ids: i32[B], index of the row's prompt in this batch.
+    sample_index: i32[B], 0 .. num_generations - 1 within the prompt.
+    valid: f32[B], 0 on rows that only fill the shape.
+    finished: f32[B], 1 if the end token was sampled.
+    sampler_logprobs: f32[B, T], nats, under the distribution actually sampled
+      from (after temperature and truncation).
+    log_kept_mass: f32[B, T], log of the probability that truncation kept;
+      sampler_logprobs + log_kept_mass is the untruncated log-probability.
+    frozen_entropies: f32[B, T], nats, full vocabulary, at the sampling
+      temperature, before truncation.
+    frozen_mean_logprobs: f32[B, T], mean log-probability over the vocabulary.
+    rewards: f32[B], what the objective is fed.
+    is_correct: f32[B], the verifier's bit; never a shaped reward.
+    outcomes: i32[B], index into `OUTCOMES`.
+    old_logprobs: f32[B, T], trainer's weights at rollout time.
+    advantages: f32[B], credit per row.
+    token_advantages: f32[B, T], after token weights.
+    loss_mask: f32[B, T], numerator of the loss; completion_mask is the
+      denominator.
+  """
+
+  prompts: PromptBatch
+  completion_tokens: jax.Array
+  completion_mask: jax.Array
+  group_ids: jax.Array
+  sample_index: jax.Array
+  valid: jax.Array
+  finished: jax.Array | None = None
+  sampler_logprobs: jax.Array | None = None
+  log_kept_mass: jax.Array | None = None
+  frozen_entropies: jax.Array | None = None
+  frozen_mean_logprobs: jax.Array | None = None
+  rewards: jax.Array | None = None
+  is_correct: jax.Array | None = None
+  outcomes: jax.Array | None = None
+  old_logprobs: jax.Array | None = None
+  advantages: jax.Array | None = None
+  token_advantages: jax.Array | None = None
+  loss_mask: jax.Array | None = None
+
+
+# How a row ended, in the order of `RolloutBatch.outcomes`.
+OUTCOMES = (
+  "correct",
+  "wrong",
+  "unparsed",
+  "truncated",
+  "gold_unparsed",
+  "timeout",
+  "crash",
+)
+# Rows the verifier could not judge: masked out of the loss, never scored 0.
+UNJUDGED = ("gold_unparsed", "timeout", "crash")
+
+
+@struct.dataclass
+class TrainState:
+  """All that a run is made of; saved whole, nothing lives outside it.
+
+  Attributes:
+    step: i32[], optimizer steps taken on rollouts.
+    seed: i32[], run seed; every random draw is a function of it and of the
+      coordinates of the draw.
+    params: pytree of float32 parameters.
+    opt_state: the optimizer's state for them.
+  """
+
+  step: jax.Array
+  seed: jax.Array
+  params: Any
+  opt_state: Any
+
+
+def fields(record: RolloutBatch) -> dict[str, jax.Array]:
+  """The filled array fields of a batch by name, as objectives see them."""
+  return {
+    name: value
+    for name, value in vars(record).items()
+    if name != "prompts" and value is not None
+  }

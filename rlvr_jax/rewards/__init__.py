@@ -1,0 +1,26 @@
+"""Verifiers: what a completion is worth, and why.
+
+A device verifier is a pure function of token ids and answers; it returns how
+each row ended, i32[B], an index into `records.OUTCOMES`. `judge` turns that
+into rewards. Each has a plain Python twin that says the same of a text.
+
+  countdown_outcomes  equations that use every number once and end in a target
+  chain_outcomes      the number after the last "#" is the answer
+  closeness           graded reward of a numeric prediction
+"""
+
+from rlvr_jax.rewards.countdown import countdown_outcome_of_text
+from rlvr_jax.rewards.countdown import countdown_outcomes
+from rlvr_jax.rewards.judge import judge
+from rlvr_jax.rewards.random_calculation import chain_outcome_of_text
+from rlvr_jax.rewards.random_calculation import chain_outcomes
+from rlvr_jax.rewards.random_calculation import closeness
+
+__all__ = [
+  "chain_outcome_of_text",
+  "chain_outcomes",
+  "closeness",
+  "countdown_outcome_of_text",
+  "countdown_outcomes",
+  "judge",
+]

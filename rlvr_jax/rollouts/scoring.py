@@ -1,0 +1,78 @@
+"""Log-probabilities and entropies of given completions under given weights."""
+
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from rlvr_jax import ops
+from rlvr_jax import records
+from rlvr_jax.models import transformer
+from rlvr_jax.rollouts import prefix as prefix_lib
+
+
+@struct.dataclass
+class TokenScores:
+  """What one forward pass says of each completion token, in nats.
+
+  Attributes:
+    logprobs: f32[B, T], of the tokens taken.
+    entropies: f32[B, T], over the full vocabulary.
+    mean_logprobs: f32[B, T], mean over the vocabulary.
+  """
+
+  logprobs: jax.Array
+  entropies: jax.Array
+  mean_logprobs: jax.Array
+
+
+def score_completions(
+  model: transformer.Transformer,
+  params: Any,
+  prompts: records.PromptBatch,
+  completion_tokens: jax.Array,
+  *,
+  temperature: float = 1.0,
+) -> TokenScores:
+  """Scores completions; each prompt is read once for all of its rows.
+
+  Differentiable in params. Cells beyond a row's end hold numbers of pads:
+  mask them before use.
+
+  Args:
+    model: the transformer.
+    params: its parameters.
+    prompts: G prompts.
+    completion_tokens: i32[B, T], row b continues prompt b // (B // G).
+    temperature: the one that the sampler used, so that both sides speak of
+      the same distribution.
+
+  Returns:
+    TokenScores f32[B, T].
+  """
+  prefix = prefix_lib.read_prompts(model, params, prompts)
+  num_rows, num_tokens = completion_tokens.shape
+  repeat = num_rows // prefix.lengths.shape[0]
+  # The last prompt token predicts the first completion token, and the last
+  # completion token predicts nothing that is scored.
+  inputs = completion_tokens[:, :-1]
+  steps = jnp.arange(num_tokens - 1)
+  positions = jnp.repeat(prefix.lengths, repeat)[:, None] + steps[None]
+  hidden, _ = model.apply(
+    {"params": params},
+    inputs,
+    positions,
+    (steps[:, None] >= steps[None])[None],
+    prefix=prefix.cache,
+    prefix_mask=prefix.mask,
+  )
+  first = jnp.repeat(prefix.last_hidden, repeat, axis=0)[:, None]
+  hidden = jnp.concatenate([first, hidden], axis=1)
+  scores = ops.token_logprobs(
+    hidden.reshape(num_rows * num_tokens, -1),
+    model.apply({"params": params}, method="unembedding"),
+    completion_tokens.reshape(-1),
+    temperature=temperature,
+  )
+  return TokenScores(*(x.reshape(num_rows, num_tokens) for x in scores))

@@ -1,0 +1,86 @@
+"""Where arrays live: one mesh, and one table from logical to mesh axes."""
+
+import dataclasses
+from typing import Any
+
+from flax import linen as nn
+import jax
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+
+from rlvr_jax import errors
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+  """Devices along each mesh axis; 1 everywhere runs on one device."""
+
+  # Rows of the batch; parameters are copied.
+  data: int = 1
+  # Rows of the batch; parameters are split.
+  fsdp: int = 1
+  # Heads, feed-forward and vocabulary.
+  tensor: int = 1
+
+
+AXES = ("data", "fsdp", "tensor")
+# Rows are spread over both axes that hold different rows.
+ROWS = PartitionSpec(("data", "fsdp"))
+# Logical axis names of parameters, as written in models/.
+RULES = (
+  ("vocab", "tensor"),
+  ("embed", "fsdp"),
+  ("heads", "tensor"),
+  ("mlp", "tensor"),
+  ("norm", None),
+  ("layers", None),
+)
+
+
+def make_mesh(config: MeshConfig) -> Mesh:
+  """The mesh of the first data * fsdp * tensor devices.
+
+  Raises:
+    errors.UserError: if there are fewer devices.
+  """
+  shape = (config.data, config.fsdp, config.tensor)
+  wanted, devices = int(np.prod(shape)), jax.devices()
+  if wanted > len(devices):
+    raise errors.UserError(
+      f"config.mesh takes {wanted} devices (data {config.data} x fsdp"
+      f" {config.fsdp} x tensor {config.tensor}), but there are"
+      f" {len(devices)}: lower it"
+    )
+  return jax.make_mesh(
+    shape,
+    AXES,
+    axis_types=(AxisType.Auto,) * len(AXES),
+    devices=devices[:wanted],
+  )
+
+
+def row_sharding(mesh: Mesh) -> NamedSharding:
+  """For arrays whose first axis is prompts or rollouts."""
+  return NamedSharding(mesh, ROWS)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+  """For arrays that every device holds whole."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def boxed_shardings(mesh: Mesh, boxed: Any) -> Any:
+  """Shardings of a pytree whose parameters carry logical axis names.
+
+  Args:
+    mesh: the mesh.
+    boxed: abstract or real arrays; those not boxed by flax are replicated.
+
+  Returns:
+    NamedSharding for every leaf of the unboxed tree.
+  """
+  specs = nn.get_partition_spec(boxed)
+  return nn.logical_to_mesh_sharding(specs, mesh, RULES)

@@ -1,0 +1,118 @@
+"""The end of a run: one table, five samples, one picture."""
+
+import pathlib
+from typing import Any
+
+from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.metrics import curves
+from rlvr_jax.metrics import writers
+
+_LABELS = {
+  "pass_at_1": "pass@1",
+  "greedy": "greedy",
+  "distinct_correct": "distinct correct",
+  "parsed": "well-formed",
+  "entropy": "entropy (nats)",
+}
+
+
+def finish(folder: pathlib.Path) -> str:
+  """Writes summary.json and curves.png; returns what to print."""
+  lines = writers.read_lines(folder / workdir_lib.METRICS)
+  summary = summarize(lines)
+  writers.write_json(folder / workdir_lib.SUMMARY, summary)
+  picture = folder / workdir_lib.CURVES
+  curves.draw_curves(lines, picture, title=folder.name)
+  samples = writers.read_lines(folder / workdir_lib.SAMPLES)
+  return "\n".join(
+    [
+      "",
+      table(summary),
+      "",
+      "Held-out samples of the trained policy:",
+      *(sample_line(s) for s in samples if s["step"] == summary["steps"]),
+      "",
+      f"figures: {folder / workdir_lib.SUMMARY}",
+      f"picture: {picture}",
+    ]
+  )
+
+
+def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
+  """The first and the last evaluation of a run.
+
+  Args:
+    lines: of metrics.jsonl.
+
+  Returns:
+    {"before": {name: value, name_se: standard error}, "after": {...},
+    "steps": int, "generated_tokens": int}.
+  """
+  evaluated = [line for line in lines if "eval/pass_at_1" in line]
+  pick = lambda line: {
+    key.removeprefix("eval/"): value
+    for key, value in line.items()
+    if key.startswith("eval/")
+  }
+  return {
+    "before": pick(evaluated[0]),
+    "after": pick(evaluated[-1]),
+    "steps": evaluated[-1]["step"],
+    "generated_tokens": lines[-1]["rollout/total_tokens"],
+  }
+
+
+def table(summary: dict[str, Any]) -> str:
+  """Before and after, with standard errors, as aligned text."""
+  before, after = summary["before"], summary["after"]
+  rows = [("held-out", "before", "after", "change")]
+  rows += [
+    (
+      _label(name),
+      _with_error(before, name),
+      _with_error(after, name),
+      f"{after[name] - before[name]:+.3f}",
+    )
+    for name in _names(before)
+  ]
+  note = (
+    f"{summary['steps']} steps, {summary['generated_tokens']:,} generated"
+    " tokens; ± one standard error over problems"
+  )
+  return f"{_aligned(rows)}\n{note}"
+
+
+def one_column(metrics: dict[str, float]) -> str:
+  """One evaluation, with standard errors, as aligned text."""
+  return _aligned(
+    [(_label(name), _with_error(metrics, name)) for name in _names(metrics)]
+  )
+
+
+def _names(metrics: dict[str, float]) -> list[str]:
+  return [name for name in metrics if not name.endswith("_se")]
+
+
+def _label(name: str) -> str:
+  return _LABELS.get(name, name.replace("pass_at_", "pass@"))
+
+
+def _with_error(metrics: dict[str, float], name: str) -> str:
+  return f"{metrics[name]:.3f} ± {metrics[name + '_se']:.3f}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+  """Columns of equal width, the first to the left, the others to the right."""
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  lines = []
+  for first, *others in rows:
+    cells = [first.ljust(widths[0])]
+    cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
+    lines.append("  ".join(cells))
+  return "\n".join(lines)
+
+
+def sample_line(sample: dict[str, Any]) -> str:
+  """One sample as a line of text."""
+  text = sample["prompt"] + " " + sample["completion"]
+  return f"  {sample['outcome']:<9}  {text}"

@@ -1,0 +1,287 @@
+"""The training program: set up, warm start, restore, loop.
+
+python -m rlvr_jax.train --config=experiments/grpo.py:tiny --workdir=runs/grpo
+
+Any setting can be overridden: --config.seed=3 --config.num_steps=60. Starting
+again in the same folder resumes and ends with the same numbers.
+"""
+
+import math
+import pathlib
+import time
+from typing import Any
+
+import jax
+
+from rlvr_jax import checkpoints
+from rlvr_jax import errors
+from rlvr_jax import evaluation
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import launch
+from rlvr_jax import programs as programs_lib
+from rlvr_jax import records
+from rlvr_jax import sharding
+from rlvr_jax import summary
+from rlvr_jax import warm_start
+from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import tasks
+from rlvr_jax.metrics import progress as progress_lib
+from rlvr_jax.metrics import writers
+
+_CONFIG = launch.define_config_flag()
+_WORKDIR = launch.define_workdir_flag()
+
+
+def main() -> None:
+  """Runs the experiment of the flags."""
+  config, folder = launch.config(_CONFIG), launch.folder(_WORKDIR)
+  experiment = experiment_lib.load(config)
+  mesh = sharding.make_mesh(experiment.run.mesh)
+  progress = progress_lib.Progress()
+  with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:
+    progress.say(f"preparing {experiment.run.data.name} in {folder}")
+    task = tasks.load_task(
+      experiment.run.data,
+      experiment.run.rollout.completion_tokens,
+      folder / workdir_lib.DATA,
+    )
+    programs = programs_lib.make_programs(experiment, task, mesh)
+    # From here on, data moves between host and device only where it says so.
+    with jax.transfer_guard("disallow"):
+      complete = train(experiment.run, programs, folder, progress, stop)
+  if complete:
+    print(summary.finish(folder))
+  else:
+    progress.say(f"stopped; the same command goes on from {folder}")
+
+
+def train(
+  run: experiment_lib.Run,
+  programs: programs_lib.Programs,
+  folder: pathlib.Path,
+  progress: progress_lib.Progress,
+  stop: launch.StopRequest,
+) -> bool:
+  """Trains from wherever the folder stands; False if asked to stop early."""
+  with checkpoints.Checkpoints(
+    folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
+  ) as saved:
+    first_step = saved.latest_step()
+    if first_step is None:
+      params = warm_parameters(run, programs, folder, progress, stop)
+      if params is None:
+        return False
+      state, first_step = programs.train.adopt(params), 0
+    else:
+      state = saved.restore(first_step, programs.train.abstract)
+      progress.say(f"resuming at step {first_step}")
+    with Record(folder, first_step) as record:
+      return loop(
+        state, first_step, run, programs, record, saved, progress, stop
+      )
+
+
+def loop(
+  state: records.TrainState,
+  first_step: int,
+  run: experiment_lib.Run,
+  programs: programs_lib.Programs,
+  record: "Record",
+  saved: checkpoints.Checkpoints,
+  progress: progress_lib.Progress,
+  stop: launch.StopRequest,
+) -> bool:
+  """The loop: collect, update, measure, save; False if asked to stop."""
+  evaluate = lambda state: held_out(
+    run, programs, state.params, programs.task.test
+  )
+  if first_step == 0:
+    record.write(0, {}, evaluate(state), {})
+  for step in range(first_step + 1, run.num_steps + 1):
+    clock = Clock()
+    rollouts, sampled = programs.collect(
+      state.params, state.seed, state.step, programs.task.train.prompts
+    )
+    sampled = clock.wait("rollout_secs", sampled)
+    state, updated = programs.train_step(state, rollouts)
+    metrics = sampled | clock.wait("update_secs", updated)
+    check_finite(step, metrics)
+    evaluated = None
+    if step % run.evaluation.every_steps == 0 or step == run.num_steps:
+      evaluated = evaluate(state)
+      clock.lap("evaluation_secs")
+    record.write(step, metrics, evaluated, clock.secs)
+    progress.update("training", step, run.num_steps, record.headline())
+    last = step == run.num_steps or stop()
+    if last or step % run.checkpoint.every_steps == 0:
+      record.sync()
+      saved.save(step, state, {"total_tokens": record.total_tokens})
+    if last:
+      return step == run.num_steps
+  return True
+
+
+def held_out(
+  run: experiment_lib.Run,
+  programs: programs_lib.Programs,
+  params: Any,
+  prompt_set: prompts_lib.PromptSet,
+) -> evaluation.Evaluation:
+  """Evaluates parameters on a split, with the same draws every time."""
+  return evaluation.evaluate(
+    programs.decode,
+    params,
+    prompt_set,
+    config=run.evaluation,
+    vocabulary=programs.task.vocabulary,
+  )
+
+
+def warm_parameters(
+  run: experiment_lib.Run,
+  programs: programs_lib.Programs,
+  folder: pathlib.Path,
+  progress: progress_lib.Progress,
+  stop: launch.StopRequest,
+) -> Any:
+  """Parameters to start RL from, imitated or read back; None if stopped."""
+  config = run.warm_start
+  if not config.num_steps:
+    return programs.warm_start.fresh().params
+  with checkpoints.Checkpoints(folder / workdir_lib.WARM_START, 1) as saved:
+    step = saved.latest_step()
+    if step is None:
+      state, step = programs.warm_start.fresh(), 0
+    else:
+      state = saved.restore(step, programs.warm_start.abstract)
+      if saved.meta(step)["complete"]:
+        return state.params
+    with writers.JsonLines(
+      folder / workdir_lib.WARM_START_METRICS, step or -1
+    ) as file:
+
+      def report(step: int, metrics: dict[str, float]) -> None:
+        file.write({"step": step} | metrics)
+        text = f"loss {metrics['loss']:.3f} · pass@1 {metrics['pass_at_1']:.3f}"
+        progress.update("warm start", step, config.num_steps, text)
+
+      state, complete = warm_start.run(
+        state,
+        programs.task.train,
+        step_function=programs.warm_start_step,
+        validate=lambda params: held_out(
+          run, programs, params, programs.task.validation
+        ).metrics["pass_at_1"],
+        config=config,
+        report=report,
+        stop_requested=stop,
+      )
+    step = int(jax.device_get(state.step))
+    saved.save(step, state, {"complete": complete})
+    return state.params if complete else None
+
+
+def check_finite(step: int, metrics: dict[str, float]) -> None:
+  """Stops a run whose loss or gradient has left the numbers.
+
+  Raises:
+    errors.UserError: with the names and values.
+  """
+  bad = {k: v for k, v in metrics.items() if not math.isfinite(v)}
+  if bad:
+    shown = ", ".join(f"{name} = {value}" for name, value in bad.items())
+    raise errors.UserError(
+      f"step {step} gave {shown}: lower config.optimizer.learning_rate or"
+      " config.optimizer.clip_norm; the last checkpoint is untouched"
+    )
+
+
+class Clock:
+  """Seconds of the phases of one step, by name."""
+
+  def __init__(self):
+    self.secs: dict[str, float] = {}
+    self._last = time.perf_counter()
+
+  def lap(self, name: str) -> None:
+    """Books the time since the last lap under the name."""
+    now = time.perf_counter()
+    self.secs[name] = now - self._last
+    self._last = now
+
+  def wait(self, name: str, metrics: dict[str, jax.Array]) -> dict[str, float]:
+    """Fetches metrics, which waits for their program, and books the time."""
+    fetched = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    self.lap(name)
+    return fetched
+
+
+class Record:
+  """The files of a run: metrics, samples and times of every step."""
+
+  def __init__(self, folder: pathlib.Path, first_step: int):
+    """Goes on after `first_step`; later lines are dropped."""
+    last = first_step or -1
+    lines = [
+      line
+      for line in writers.read_lines(folder / workdir_lib.METRICS)
+      if line["step"] <= last
+    ]
+    if first_step and (not lines or lines[-1]["step"] != first_step):
+      raise errors.UserError(
+        f"{folder / workdir_lib.METRICS} does not reach step {first_step}, the"
+        " step of the newest checkpoint: put the file back, or start anew in"
+        " another folder"
+      )
+    self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
+    self._metrics = writers.JsonLines(folder / workdir_lib.METRICS, last)
+    self._samples = writers.JsonLines(folder / workdir_lib.SAMPLES, last)
+    self._timing = writers.JsonLines(folder / workdir_lib.TIMING, last)
+    self._reward = self._pass_at_1 = self._tokens_per_sec = 0.0
+
+  def __enter__(self) -> "Record":
+    return self
+
+  def __exit__(self, *error) -> None:
+    for file in (self._metrics, self._samples, self._timing):
+      file.close()
+
+  def write(
+    self,
+    step: int,
+    metrics: dict[str, float],
+    evaluated: evaluation.Evaluation | None,
+    secs: dict[str, float],
+  ) -> None:
+    """Books one step."""
+    tokens = int(metrics.get("rollout/tokens", 0))
+    self.total_tokens += tokens
+    line = {"step": step} | dict(sorted(metrics.items()))
+    line["rollout/total_tokens"] = self.total_tokens
+    if evaluated:
+      line |= {f"eval/{k}": v for k, v in evaluated.metrics.items()}
+      self._pass_at_1 = evaluated.metrics["pass_at_1"]
+      for sample in evaluated.samples:
+        self._samples.write({"step": step} | sample)
+    self._metrics.write(line)
+    self._timing.write({"step": step} | secs)
+    self._reward = metrics.get("train/reward", 0.0)
+    busy = secs.get("rollout_secs", 0.0) + secs.get("update_secs", 0.0)
+    self._tokens_per_sec = tokens / busy if busy else 0.0
+
+  def sync(self) -> None:
+    """Makes the record survive a power cut; before every checkpoint."""
+    self._metrics.sync()
+    self._samples.sync()
+
+  def headline(self) -> str:
+    """The numbers that the progress line shows."""
+    return (
+      f"reward {self._reward:.2f} · held-out pass@1 {self._pass_at_1:.3f}"
+      f" · {self._tokens_per_sec / 1000:.0f}k tokens/s"
+    )
+
+
+if __name__ == "__main__":
+  launch.run(main)

@@ -1,0 +1,117 @@
+"""The folder of a run: whose it is, and what lies where."""
+
+from collections.abc import Mapping
+import contextlib
+import fcntl
+import json
+import pathlib
+from typing import Any
+
+from rlvr_jax import errors
+from rlvr_jax.metrics import writers
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+# Wall-clock times lie apart: everything else is a function of the seed.
+TIMING = "timing.jsonl"
+WARM_START_METRICS = "warm_start.jsonl"
+SUMMARY = "summary.json"
+CURVES = "curves.png"
+CHECKPOINTS = "checkpoints"
+WARM_START = "warm_start"
+DATA = "data"
+
+# Settings that a resumed run may change: they move no number before the step
+# at which it stopped.
+MAY_CHANGE = ("num_steps", "checkpoint")
+
+
+@contextlib.contextmanager
+def claimed(folder: pathlib.Path, config: Mapping[str, Any]):
+  """Makes the folder this run's own for as long as the block lasts.
+
+  Args:
+    folder: new, empty, or of an earlier start of the same run.
+    config: resolved experiment file.
+
+  Raises:
+    errors.UserError: if the folder cannot be written, is in use, or belongs to
+      something else; nothing in it is touched.
+  """
+  try:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG).exists() and any(folder.iterdir()):
+      raise errors.UserError(
+        f"--workdir {folder} holds other files and no run: choose a new or"
+        " empty folder"
+      )
+    _check_same_run(folder, config)
+    lock = open(folder / CONFIG, "a", encoding="utf-8")  # noqa: SIM115
+  except OSError as error:
+    raise errors.UserError(
+      f"--workdir {folder} cannot be written ({error.strerror}): choose"
+      " another folder or mend its permissions"
+    ) from error
+  with lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise errors.UserError(
+        f"--workdir {folder} is in use by another process: wait for it or"
+        " choose another folder"
+      ) from error
+    writers.write_json(folder / CONFIG, config)
+    # The rename above put a new file in place: lock that one too, for those
+    # who come later.
+    with open(folder / CONFIG, encoding="utf-8") as renamed:
+      fcntl.flock(renamed, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      yield
+
+
+def read_config(folder: pathlib.Path) -> dict[str, Any]:
+  """The config that the run in a folder was started with.
+
+  Raises:
+    errors.UserError: if there is none or it cannot be read.
+  """
+  path = folder / CONFIG
+  try:
+    return json.loads(path.read_text(encoding="utf-8"))
+  except FileNotFoundError as error:
+    raise errors.UserError(
+      f"--workdir {folder} holds no run ({CONFIG} is missing): give the folder"
+      " of a run"
+    ) from error
+  except ValueError as error:
+    raise errors.UserError(
+      f"{path} is not JSON ({error}): it was damaged or edited; restore it"
+    ) from error
+
+
+def _check_same_run(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
+  path = folder / CONFIG
+  started = any((folder / x).exists() for x in (WARM_START, CHECKPOINTS))
+  if not started or not path.exists():
+    return
+  # Through JSON and back, so that tuples compare equal to stored lists.
+  theirs = _flat(read_config(folder))
+  ours = _flat(json.loads(json.dumps(config)))
+  for key in sorted(theirs.keys() | ours.keys()):
+    movable = any(key == m or key.startswith(m + ".") for m in MAY_CHANGE)
+    if not movable and theirs.get(key) != ours.get(key):
+      raise errors.UserError(
+        f"--workdir {folder} belongs to a run with config.{key} ="
+        f" {theirs.get(key)!r}, not {ours.get(key)!r}: choose another folder"
+        " or the same settings"
+      )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  flat = {}
+  for key, value in config.items():
+    if isinstance(value, Mapping):
+      flat |= _flat(value, f"{prefix}{key}.")
+    else:
+      flat[prefix + key] = value
+  return flat
