@@ -1,20 +1,23 @@
 """Saving and restoring a whole run, atomically; the only importer of orbax.
 
-A checkpoint becomes visible when it is complete: a kill inside a save leaves
-the previous one in place. Each carries a checksum of every array, so that
-damage on disk is an error and never a different run.
+A checkpoint counts once it is complete and the checksums of its files are
+written: a kill inside a save leaves the one before in place, and damage on
+disk is an error, never a different run.
 """
 
 import dataclasses
+import json
 import pathlib
 from typing import Any
 import zlib
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from rlvr_jax import errors
+from rlvr_jax.metrics import writers
+
+_CHECKSUMS = "checksums.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,14 @@ class Checkpoints:
         # still reads it in the background could write a later step.
         enable_async_checkpointing=False,
       ),
+      item_handlers={
+        "state": ocp.StandardCheckpointHandler(),
+        "meta": ocp.JsonCheckpointHandler(),
+      },
     )
+    for step in self._manager.all_steps():
+      if not (self._folder(step) / _CHECKSUMS).exists():
+        self._manager.delete(step)
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -59,7 +69,6 @@ class Checkpoints:
     Raises:
       errors.UserError: if nothing was written; earlier checkpoints stay.
     """
-    meta = meta | {"checksums": checksums(state)}
     try:
       written = self._manager.save(
         step,
@@ -67,6 +76,9 @@ class Checkpoints:
           state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         ),
       )
+      if written:
+        folder = self._folder(step)
+        writers.write_json(folder / _CHECKSUMS, _checksums(folder))
     except OSError as error:
       raise errors.UserError(
         f"checkpoint {step} could not be written to {self._directory}"
@@ -80,61 +92,85 @@ class Checkpoints:
       )
 
   def meta(self, step: int) -> dict[str, Any]:
-    """The JSON record of a checkpoint."""
-    return self._restore(step, ocp.args.Composite(meta=ocp.args.JsonRestore()))[
-      "meta"
-    ]
+    """The JSON record of a checkpoint.
+
+    Raises:
+      errors.UserError: if the checkpoint is damaged.
+    """
+    self._check_files(step)
+    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    return self._manager.restore(step, args=args)["meta"]
 
   def restore(self, step: int, like: Any) -> Any:
-    """Reads a checkpoint.
+    """Reads the state of a checkpoint.
 
     Args:
       step: which.
       like: pytree of jax.ShapeDtypeStruct with the shardings wanted.
 
     Raises:
-      errors.UserError: if it is damaged, unreadable or of another shape.
+      errors.UserError: if the checkpoint is damaged or of another shape.
     """
-    restored = self._restore(
-      step,
-      ocp.args.Composite(
-        state=ocp.args.StandardRestore(like), meta=ocp.args.JsonRestore()
-      ),
-    )
-    expected = restored["meta"]["checksums"]
-    for name, found in checksums(restored["state"]).items():
-      if expected.get(name) != found:
-        raise self._damaged(step, f"the checksum of {name} does not match")
-    return restored["state"]
+    # Checked before Orbax reads: its readers run in threads, and each would
+    # report what it cannot read in a traceback of its own.
+    self._check_files(step)
+    self._check_shapes(step, like)
+    args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
+    return self._manager.restore(step, args=args)["state"]
 
-  def _restore(self, step: int, args: Any) -> Any:
+  def _folder(self, step: int) -> pathlib.Path:
+    return self._directory / str(step)
+
+  def _check_files(self, step: int) -> None:
+    folder = self._folder(step)
     try:
-      return self._manager.restore(step, args=args)
-    # Orbax and TensorStore raise a dozen types for a damaged file; all of
-    # them mean the same to the user, and the cause is kept.
-    except Exception as error:
-      reason = str(error).splitlines()[0] if str(error) else repr(error)
-      raise self._damaged(step, reason[:200]) from error
-
-  def _damaged(self, step: int, reason: str) -> errors.UserError:
-    folder = self._directory / str(step)
+      expected = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
+      found = _checksums(folder)
+      bad = [name for name in expected if found.get(name) != expected[name]]
+    except (OSError, ValueError):
+      bad = [_CHECKSUMS]
+    if not bad:
+      return
     older = [s for s in self._manager.all_steps() if s < step]
     back = f"step {max(older)}" if older else "the start"
-    return errors.UserError(
-      f"checkpoint {folder} cannot be read ({reason}): move that folder away"
+    raise errors.UserError(
+      f"checkpoint {folder} is damaged (file {bad[0]}): move that folder away"
       f" to go on from {back}"
     )
 
+  def _check_shapes(self, step: int, like: Any) -> None:
+    saved = _shapes(self._manager.item_metadata(step).state.tree)
+    wanted = _shapes(like)
+    for name in sorted(saved.keys() | wanted.keys()):
+      if saved.get(name) != wanted.get(name):
+        raise errors.UserError(
+          f"checkpoint {self._folder(step)} holds another model or optimizer:"
+          f" {name} has shape {saved.get(name)} there and {wanted.get(name)}"
+          " in this run; use the settings it was saved with"
+        )
 
-def checksums(state: Any) -> dict[str, int]:
-  """CRC-32 of the bytes of every array, by its path in the tree."""
-  leaves = jax.tree_util.tree_leaves_with_path(state)
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """Shapes of a tree's arrays by their place, such as "params.lm_head"."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
   return {
-    jax.tree_util.keystr(path): zlib.crc32(
-      np.ascontiguousarray(jax.device_get(leaf)).tobytes()
-    )
+    jax.tree_util.keystr(path, simple=True, separator="."): tuple(leaf.shape)
     for path, leaf in leaves
   }
+
+
+def _checksums(folder: pathlib.Path) -> dict[str, int]:
+  """CRC-32 of every file of a checkpoint but the one that lists them."""
+  sums = {}
+  for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    if path.name == _CHECKSUMS:
+      continue
+    crc = 0
+    with open(path, "rb") as file:
+      while block := file.read(1 << 20):
+        crc = zlib.crc32(block, crc)
+    sums[str(path.relative_to(folder))] = crc
+  return sums
 
 
 def abstract(state: Any, shardings: Any) -> Any:

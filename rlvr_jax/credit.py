@@ -30,15 +30,21 @@ def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
     unjudged rows taken out of `completion_mask`.
   """
   mask = fields["completion_mask"] * fields["valid"][:, None]
-  fields = fields | {"completion_mask": mask}
-  values = method.advantage(fields)
-  shaped = fields | {
+  # Only the view is frozen: live fields, where a caller passes them along,
+  # keep their gradients.
+  view = jax.tree.map(lax.stop_gradient, fields | {"completion_mask": mask})
+  values = method.advantage(view)
+  shaped = view | {
     "advantages": values,
     "token_advantages": jnp.broadcast_to(values[:, None], mask.shape),
     "loss_mask": mask,
   }
   frozen = [w for w in method.token_weights if not objective_lib.is_live(w)]
-  return jax.tree.map(lax.stop_gradient, _apply_weights(frozen, shaped))
+  shaped = _apply_weights(frozen, shaped)
+  return fields | {
+    name: shaped[name]
+    for name in (*objective_lib.CREDIT_FIELDS, "completion_mask")
+  }
 
 
 def counts(

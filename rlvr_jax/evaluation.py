@@ -147,19 +147,19 @@ def _metrics(tokens, outcomes, entropies, num_samples) -> dict[str, float]:
   counts = sampled.sum(axis=1)
   unparsed = outcomes[:, :num_samples] == records.OUTCOMES.index("unparsed")
   per_problem = {
+    f"pass_at_{k}": pass_at_k.pass_at_k(counts, num_samples, k)
+    for k in sorted({1, num_samples})
+  } | {
     "greedy": correct[:, num_samples],
     "distinct_correct": [
       len({row.tobytes() for row in rows[right]})
       for rows, right in zip(tokens[:, :num_samples], sampled, strict=True)
     ],
-    "parsed": 1.0 - unparsed.mean(axis=1),
     "entropy": entropies[:, :num_samples].mean(axis=1),
-  } | {
-    f"pass_at_{k}": pass_at_k.pass_at_k(counts, num_samples, k)
-    for k in sorted({1, num_samples})
+    "parsed": 1.0 - unparsed.mean(axis=1),
   }
   metrics = {}
-  for name, values in sorted(per_problem.items()):
+  for name, values in per_problem.items():
     mean, error = pass_at_k.mean_and_error(values)
     metrics |= {name: mean, f"{name}_se": error}
   return metrics

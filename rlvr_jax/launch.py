@@ -15,6 +15,7 @@ from ml_collections import config_flags
 from rlvr_jax import errors
 
 STATUS_USER_ERROR = 2
+_EXAMPLE = "give an experiment file, such as experiments/grpo.py:tiny"
 
 
 def define_config_flag():
@@ -33,18 +34,13 @@ def define_workdir_flag():
 
 def config(flag) -> dict[str, Any]:
   """The experiment file of the flag, overrides applied, as a plain dict."""
-  example = "give an experiment file, such as experiments/grpo.py:tiny"
   if flag.value is None:
-    raise errors.UserError(f"--config is missing: {example}")
+    raise errors.UserError(f"--config is missing: {_EXAMPLE}")
   try:
     # A file that cannot be read is told of when its contents are used.
     return flag.value.to_dict()
   except OSError as error:
-    lines = [line.strip() for line in str(error).splitlines()]
-    reason = next((x for x in lines if x.startswith("[Errno")), lines[-1])
-    raise errors.UserError(
-      f"--config cannot be read ({reason}): {example}"
-    ) from error
+    raise _unreadable(error) from error
 
 
 def folder(flag) -> pathlib.Path:
@@ -81,6 +77,8 @@ def _parse(argv: list[str]) -> list[str]:
     rest = flags.FLAGS(argv)
   except (KeyError, AttributeError) as error:
     raise errors.UserError(_unknown_key(str(error), argv)) from error
+  except OSError as error:
+    raise _unreadable(error) from error
   except (flags.Error, TypeError, ValueError) as error:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     raise errors.UserError(lines[-1]) from error
@@ -89,6 +87,13 @@ def _parse(argv: list[str]) -> list[str]:
     # be; --verbosity=0 brings them back.
     logging.set_verbosity(logging.WARNING)
   return rest
+
+
+def _unreadable(error: OSError) -> errors.UserError:
+  """The reader tries several paths and reports each on lines of its own."""
+  lines = [line.strip() for line in str(error).splitlines()]
+  reason = next((x for x in lines if x.startswith("[Errno")), lines[-1])
+  return errors.UserError(f"--config cannot be read ({reason}): {_EXAMPLE}")
 
 
 def _unknown_key(text: str, argv: list[str]) -> str:

@@ -78,7 +78,7 @@ def bound(
         names.did_you_mean(name, hyper) if hyper else "it has none: remove it"
       )
       raise errors.UserError(
-        f"config.{function.__name__} has no hyper-parameter {name!r}: {remedy}"
+        f"{function.__name__} has no hyper-parameter {name!r}: {remedy}"
       )
   fields = tuple(p.name for p in parameters if p.default is p.empty)
   return Bound(function, settings, fields, coef)

@@ -81,7 +81,7 @@ def train_step(
       params, part, model, method, config.num_micro_batches, temperature
     )
     updates, opt_state = optimizer.update(grads, opt_state, params)
-    measured |= {"policy/grad_norm": optax.global_norm(grads)}
+    measured |= {"policy/grad_norm": optax.tree.norm(grads)}
     return (optax.apply_updates(params, updates), opt_state), measured
 
   carry = (state.params, state.opt_state)

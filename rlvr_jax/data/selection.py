@@ -35,7 +35,9 @@ def uniform(
     keys.stream_key(seed, stream, epoch), num_prompts
   )
   first = epochs[0]
-  # A batch larger than the data set wraps within the second order.
-  return jnp.where(
-    epochs == first, order(first)[offsets], order(first + 1)[offsets]
-  ).astype(jnp.int32)
+  # A batch larger than the data set goes on within the second order.
+  following = jax.lax.cond(
+    epochs[-1] > first, lambda: order(first + 1), lambda: order(first)
+  )
+  ids = jnp.where(epochs == first, order(first)[offsets], following[offsets])
+  return ids.astype(jnp.int32)

@@ -25,7 +25,7 @@ class Progress:
     now = time.monotonic()
     if phase != self._phase:
       self._phase, self._first_step, self._started = phase, step, now
-      self._shown = 0.0
+      self._shown = float("-inf")
     done = step - self._first_step
     eta = ""
     if done > 0 and step < last_step:

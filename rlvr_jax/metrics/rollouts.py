@@ -29,9 +29,9 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
     "train/accuracy": mean(rollouts.is_correct),
     "rollout/completion_tokens": jnp.mean(jnp.sum(mask, axis=1)),
     "rollout/tokens": jnp.sum(mask),
-    # Every prompt has equally many rows, so a mean over rows is one over
-    # prompts.
-    "rollout/mixed_group_frac": mean(mixed),
+    # Every prompt has equally many rows, judged or not, so a mean over rows
+    # is one over prompts.
+    "rollout/mixed_group_frac": jnp.mean(mixed),
     "rollout/entropy": masked.masked_mean(
       rollouts.frozen_entropies, mask
     ).value(),

@@ -37,7 +37,7 @@ def rotary_angles(
   """
   half = head_dim // 2
   frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
-  angles = positions.astype(jnp.float32)[..., None] * frequencies
+  angles = positions.astype(jnp.float32)[..., None] * frequencies[None, None]
   return jnp.cos(angles), jnp.sin(angles)
 
 

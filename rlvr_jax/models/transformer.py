@@ -38,9 +38,8 @@ class RMSNorm(nn.Module):
     scale = self.param("scale", init, (x.shape[-1],))
     exact = x.astype(jnp.float32)
     mean_square = jnp.mean(jnp.square(exact), axis=-1, keepdims=True)
-    return (exact * lax.rsqrt(mean_square + self.epsilon) * scale).astype(
-      x.dtype
-    )
+    normed = exact * lax.rsqrt(mean_square + self.epsilon)
+    return (normed * jnp.broadcast_to(scale, x.shape)).astype(x.dtype)
 
 
 class Linear(nn.Module):

@@ -77,11 +77,12 @@ def draw(
   log_kept_mass = jnp.where(
     jnp.all(kept, axis=1), 0.0, jnp.log(jnp.sum(probs, axis=1))
   )
-  logprobs = jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=1) - log_kept_mass
+  untruncated = jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=1)
   plogp = jnp.where(log_probs > -jnp.inf, jnp.exp(log_probs) * log_probs, 0.0)
   return Draw(
     tokens=tokens,
-    logprobs=logprobs,
+    # Rounding may put a token that is alone a hair above certainty.
+    logprobs=jnp.minimum(untruncated - log_kept_mass, 0.0),
     log_kept_mass=log_kept_mass,
     entropies=-jnp.sum(plogp, axis=1),
     mean_logprobs=jnp.mean(log_probs, axis=1),

@@ -55,9 +55,9 @@ def score_completions(
   num_rows, num_tokens = completion_tokens.shape
   repeat = num_rows // prefix.lengths.shape[0]
   # The last prompt token predicts the first completion token, and the last
-  # completion token predicts nothing that is scored.
-  inputs = completion_tokens[:, :-1]
-  steps = jnp.arange(num_tokens - 1)
+  # completion token predicts nothing that is scored (but one is always read).
+  inputs = completion_tokens[:, : max(num_tokens - 1, 1)]
+  steps = jnp.arange(inputs.shape[1])
   positions = jnp.repeat(prefix.lengths, repeat)[:, None] + steps[None]
   hidden, _ = model.apply(
     {"params": params},
@@ -68,7 +68,7 @@ def score_completions(
     prefix_mask=prefix.mask,
   )
   first = jnp.repeat(prefix.last_hidden, repeat, axis=0)[:, None]
-  hidden = jnp.concatenate([first, hidden], axis=1)
+  hidden = jnp.concatenate([first, hidden], axis=1)[:, :num_tokens]
   scores = ops.token_logprobs(
     hidden.reshape(num_rows * num_tokens, -1),
     model.apply({"params": params}, method="unembedding"),

@@ -1,0 +1,156 @@
+"""Checkpoints: exact, whole, and damaged ones refused by name."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rlvr_jax import checkpoints
+from rlvr_jax import errors
+from rlvr_jax import records
+from rlvr_jax import sharding
+
+
+def _state(seed=0):
+  params = {
+    "matrix": jax.random.normal(jax.random.key(seed), (8, 4)),
+    "vector": jnp.arange(4, dtype=jnp.float32) / 3,
+  }
+  return records.TrainState(
+    step=jnp.asarray(7, jnp.int32),
+    seed=jnp.asarray(seed, jnp.int32),
+    params=params,
+    opt_state=optax.adamw(1e-3).init(params),
+  )
+
+
+def _like(state, mesh=None):
+  mesh = mesh or sharding.make_mesh(sharding.MeshConfig())
+  whole = sharding.replicated(mesh)
+  return checkpoints.abstract(state, jax.tree.map(lambda _: whole, state))
+
+
+def _assert_equal(ours, theirs):
+  assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+  jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def test_a_state_comes_back_exactly(tmp_path):
+  state = _state()
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() is None
+    saved.save(7, state, {"note": "x"})
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() == 7
+    assert saved.meta(7)["note"] == "x"
+    _assert_equal(saved.restore(7, _like(state)), state)
+
+
+def test_a_state_comes_back_on_other_devices(tmp_path):
+  state = _state()
+  with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
+    saved.save(1, state, {})
+    mesh = sharding.make_mesh(sharding.MeshConfig(data=4))
+    restored = saved.restore(1, _like(state, mesh))
+  assert len(restored.params["matrix"].sharding.device_set) == 4
+  _assert_equal(jax.device_get(restored), jax.device_get(state))
+
+
+def test_the_newest_are_kept(tmp_path):
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    for step in (1, 2, 3):
+      saved.save(step, _state(step), {})
+    assert saved.latest_step() == 3
+    _assert_equal(saved.restore(2, _like(_state())), _state(2))
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_an_older_step_is_refused_and_overwrites_nothing(tmp_path):
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(5, _state(5), {})
+    with pytest.raises(errors.UserError, match="already holds step 5"):
+      saved.save(5, _state(6), {})
+    _assert_equal(saved.restore(5, _like(_state())), _state(5))
+
+
+def _largest_file(folder):
+  files = [p for p in folder.rglob("*") if p.is_file()]
+  return max(files, key=lambda p: p.stat().st_size)
+
+
+def _truncate(file):
+  file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _flip_a_byte(file):
+  data = bytearray(file.read_bytes())
+  data[len(data) // 2] ^= 0xFF
+  file.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+  "damage", [_truncate, _flip_a_byte, lambda f: f.unlink()]
+)
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
+  state = _state()
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(1, _state(1), {})
+    saved.save(2, state, {})
+  damage(_largest_file(tmp_path / "2"))
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    with pytest.raises(errors.UserError) as caught:
+      saved.restore(2, _like(state))
+    message = str(caught.value)
+    assert message.startswith(f"checkpoint {tmp_path / '2'} is damaged (file ")
+    assert message.endswith("move that folder away to go on from step 1")
+    assert "\n" not in message
+    # Nothing was lost: the one before is still whole.
+    _assert_equal(saved.restore(1, _like(state)), _state(1))
+
+
+def test_no_flipped_byte_goes_unnoticed(tmp_path):
+  state = _state()
+  with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
+    saved.save(1, state, {})
+    for file in sorted(p for p in tmp_path.rglob("*") if p.is_file()):
+      original = file.read_bytes()
+      _flip_a_byte(file)
+      with pytest.raises(errors.UserError, match="is damaged"):
+        saved.restore(1, _like(state))
+      file.write_bytes(original)
+    _assert_equal(saved.restore(1, _like(state)), state)
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path):
+  state = _state()
+  other = state.replace(params=state.params | {"vector": jnp.zeros(5)})
+  with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
+    saved.save(1, state, {})
+    with pytest.raises(
+      errors.UserError, match=r"params.vector has shape \(4,\) there and \(5,\)"
+    ):
+      saved.restore(1, _like(other))
+
+
+def test_a_kill_before_the_checksums_leaves_the_one_before(tmp_path):
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(1, _state(1), {})
+    saved.save(2, _state(2), {})
+  (tmp_path / "2" / "checksums.json").unlink()
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() == 1
+    saved.save(2, _state(2), {})
+    _assert_equal(saved.restore(2, _like(_state())), _state(2))
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(1, _state(), {})
+  # What a kill inside a save leaves behind.
+  (tmp_path / "2.orbax-checkpoint-tmp").mkdir()
+  (tmp_path / "2.orbax-checkpoint-tmp" / "state").mkdir()
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() == 1
+    saved.save(2, _state(2), {})
+    assert saved.latest_step() == 2

@@ -1,0 +1,20 @@
+"""Settings of the whole suite: eight CPU devices, no silent broadcasting."""
+
+import os
+
+# Before jax starts: simulated devices for the laws about sharding, and quick
+# compiles, since the suite compiles hundreds of programs and runs each once.
+os.environ["XLA_FLAGS"] = " ".join(
+  [
+    os.environ.get("XLA_FLAGS", ""),
+    "--xla_force_host_platform_device_count=8",
+    "--xla_backend_optimization_level=0",
+  ]
+)
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+
+# f32[B] times f32[B, T] with B == T is the silent bug of this field.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")

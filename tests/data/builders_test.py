@@ -1,0 +1,95 @@
+"""The tfds builders: what is read is what was generated, without TensorFlow."""
+
+import subprocess
+import sys
+
+import pytest
+
+from rlvr_jax import errors
+from rlvr_jax.data import builders
+from rlvr_jax.data import countdown
+from rlvr_jax.data import random_calculation
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  return tmp_path_factory.mktemp("data")
+
+
+def test_countdown_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("countdown", "three", 7, data_dir)
+  problems = countdown.problems(7, 3, 8000, 128, 128)
+  for split, expected in problems.items():
+    key = lambda prompt_and_class: prompt_and_class
+    found = sorted((r["prompt"], r["problem_class"]) for r in rows[split])
+    assert found == sorted(key((p.prompt, p.problem_class)) for p in expected)
+  by_prompt = {p.prompt: p for split in problems.values() for p in split}
+  for row in rows["test"]:
+    problem = by_prompt[row["prompt"]]
+    assert tuple(row["numbers"]) == problem.numbers
+    assert row["target"] == problem.target
+    assert tuple(row["demonstrations"].split("\n")) == problem.solutions
+
+
+def test_chain_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("random_calculation", "chain", 0, data_dir)
+  chains = random_calculation.chains(0, 8000, 128, 128)
+  for split, expected in chains.items():
+    found = {r["prompt"]: r["answer"] for r in rows[split]}
+    assert found == {c.prompt: c.answer for c in expected}
+
+
+def test_level_rows_keep_the_exact_value(data_dir):
+  rows = builders.rows("random_calculation", "level_02", 0, data_dir)
+  expressions = {e.text: e for e in random_calculation.expressions(0, 2)}
+  sizes = {split: len(found) for split, found in rows.items()}
+  assert sizes == {"train": 700, "validation": 150, "test": 150}
+  for row in rows["validation"]:
+    expression = expressions[row["problem_class"]]
+    assert int(row["numerator"]) == expression.value.numerator
+    assert int(row["denominator"]) == expression.value.denominator
+    assert row["answer"] == expression.answer()
+    assert row["op_count"] == 2
+
+
+def test_a_built_data_set_is_read_in_the_same_order(data_dir):
+  first = builders.rows("countdown", "three", 7, data_dir)
+  again = builders.rows("countdown", "three", 7, data_dir)
+  prompts = lambda rows: [row["prompt"] for row in rows["train"]]
+  assert prompts(first) == prompts(again)
+
+
+def test_another_seed_is_another_data_set(data_dir):
+  ours = builders.rows("random_calculation", "level_00", 0, data_dir)
+  other = builders.rows("random_calculation", "level_00", 1, data_dir)
+  answers = lambda rows: [row["prompt"] for row in rows["test"]]
+  assert answers(ours) != answers(other)
+
+
+@pytest.mark.parametrize(
+  "name, variant, message",
+  [
+    ("countdwn", "three", "config.data.name is 'countdwn'"),
+    ("countdown", "four", "config.data.variant is 'four'"),
+  ],
+)
+def test_unknown_names_are_refused(data_dir, name, variant, message):
+  with pytest.raises(errors.UserError, match=message):
+    builders.rows(name, variant, 0, data_dir)
+
+
+def test_tensorflow_is_not_imported_and_nothing_is_printed(tmp_path):
+  program = (
+    "import sys, pathlib\n"
+    "from rlvr_jax.data import builders\n"
+    f"builders.rows('countdown', 'three', 0, pathlib.Path({str(tmp_path)!r}))\n"
+    "assert 'tensorflow' not in sys.modules\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", program],
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=False,
+  )
+  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

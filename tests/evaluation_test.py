@@ -1,0 +1,113 @@
+"""Evaluation figures by hand, from outcomes that are written down."""
+
+import jax
+import numpy as np
+import pytest
+
+from rlvr_jax import evaluation
+from rlvr_jax import records
+from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import vocabulary
+from tests import testing
+
+_V = vocabulary.ARITHMETIC
+_CONFIG = evaluation.EvaluationConfig(
+  num_prompts=3, num_generations=4, batch_prompts=2
+)
+# Three prompts: four samples and the greedy one; completions as digits.
+_TEXTS = [
+  ["1", "1", "2", "9", "1"],
+  ["5", "9", "9", "9", "9"],
+  ["9", "9", "9", "8", "9"],
+]
+_OUTCOMES = [
+  ["correct", "correct", "correct", "wrong", "correct"],
+  ["correct", "wrong", "wrong", "unparsed", "wrong"],
+  ["wrong", "unparsed", "truncated", "wrong", "wrong"],
+]
+
+
+def _prompt_set():
+  rows = [
+    {"prompt": f"{i}=", "demonstrations": "1", "answer": 1} for i in range(3)
+  ]
+  return jax.device_put(prompts_lib.prompt_set(rows, _V, 2, 3, ("answer",)))
+
+
+def _decode(params, prompts, indices):
+  del params, prompts
+  tokens = np.array(
+    [
+      [[*_V.encode(text), _V.eos_id, _V.pad_id] for text in row]
+      for row in _TEXTS
+    ]
+  )
+  outcomes = np.array(
+    [[records.OUTCOMES.index(name) for name in row] for row in _OUTCOMES]
+  )
+  entropies = np.array([[0.1] * 4 + [9.0], [0.2] * 5, [0.6] * 5])
+  indices = np.asarray(indices)
+  return evaluation._Decoded(
+    tokens[indices], outcomes[indices], entropies[indices]
+  )
+
+
+@pytest.fixture(scope="module")
+def result():
+  return evaluation.evaluate(
+    _decode,
+    None,
+    _prompt_set(),
+    config=_CONFIG,
+    vocabulary=_V,
+    num_texts=2,
+  )
+
+
+@pytest.mark.parametrize(
+  "name, values",
+  [
+    ("pass_at_1", [3 / 4, 1 / 4, 0]),
+    ("pass_at_4", [1, 1, 0]),
+    ("greedy", [1, 0, 0]),
+    ("distinct_correct", [2, 1, 0]),
+    ("entropy", [0.1, 0.2, 0.6]),
+    ("parsed", [1, 3 / 4, 3 / 4]),
+  ],
+)
+def test_figures_and_errors_by_hand(result, name, values):
+  np.testing.assert_allclose(result.metrics[name], np.mean(values))
+  error = np.std(values, ddof=1) / 3**0.5
+  np.testing.assert_allclose(result.metrics[f"{name}_se"], error)
+
+
+def test_the_first_figure_is_the_one_people_ask_for(result):
+  assert next(iter(result.metrics)) == "pass_at_1"
+
+
+def test_samples_are_texts_with_verdicts(result):
+  assert result.samples == [
+    {"prompt": "0=", "completion": "1", "outcome": "correct"},
+    {"prompt": "1=", "completion": "5", "outcome": "correct"},
+  ]
+
+
+def test_decoding_draws_the_same_every_time_and_one_row_greedily():
+  model, params = testing.tiny_model(vocab_size=32)
+  config = evaluation.EvaluationConfig(
+    num_prompts=3, num_generations=3, batch_prompts=3
+  )
+  decode = jax.jit(
+    evaluation.make_decode(
+      model, testing.low_first_token_outcomes, config, 4, _V, seed=0
+    )
+  )
+  arguments = (params, _prompt_set().prompts, np.arange(3))
+  first, second = decode(*arguments), decode(*arguments)
+  jax.tree.map(np.testing.assert_array_equal, first, second)
+  assert first.tokens.shape == (3, 4, 4)
+  greedy = first.tokens[:, -1, 0]
+  prompts = _prompt_set().prompts
+  hidden = testing.hidden_states(model, params, prompts.prompt_tokens)
+  likely = np.argmax(hidden[:, -1] @ params["lm_head"], axis=1)
+  np.testing.assert_array_equal(greedy, likely)

@@ -1,0 +1,37 @@
+"""What a batch of rollouts says of itself, by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from rlvr_jax import records
+from rlvr_jax.metrics import rollouts as rollout_metrics
+from tests import testing
+
+
+def test_values_by_hand():
+  batch = testing.rollout_batch(num_prompts=3, samples=2, length=4)
+  index = records.OUTCOMES.index
+  batch = batch.replace(
+    is_correct=jnp.asarray([1.0, 0.0, 1.0, 1.0, 0.0, 0.0]),
+    rewards=jnp.asarray([1.0, 0.0, 1.0, 1.0, 0.0, 9.0]),
+    valid=jnp.asarray([1.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
+    outcomes=jnp.asarray(
+      [0, index("wrong"), 0, 0, index("truncated"), index("crash")]
+    ),
+  )
+  found = rollout_metrics.rollout_metrics(batch)
+  expected = {
+    "train/reward": 3 / 5,
+    "train/accuracy": 3 / 5,
+    "rollout/tokens": batch.completion_mask.sum(),
+    "rollout/completion_tokens": batch.completion_mask.sum() / 6,
+    # Prompt 0 alone is mixed.
+    "rollout/mixed_group_frac": 1 / 3,
+    "rollout/correct_frac": 3 / 6,
+    "rollout/wrong_frac": 1 / 6,
+    "rollout/truncated_frac": 1 / 6,
+    "rollout/crash_frac": 1 / 6,
+    "rollout/timeout_frac": 0.0,
+  }
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)

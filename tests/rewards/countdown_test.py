@@ -1,0 +1,154 @@
+"""The Countdown verifier on token ids says what its Python twin says."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlvr_jax import records
+from rlvr_jax import rewards
+from rlvr_jax.data import countdown
+from rlvr_jax.data import vocabulary
+
+_V = vocabulary.ARITHMETIC
+_LENGTH = 24
+_NUMBERS, _TARGET = (6, 1, 5), 11
+
+# Text and outcome for numbers 6 1 5 and target 11; None has no end token.
+_HOSTILE = [
+  ("6-1=5,5+6=11", "wrong"),
+  ("6-1=5,5+5=10", "wrong"),
+  ("6*1=6,6+5=11", "correct"),
+  ("6/1=6,6+5=11", "unparsed"),
+  ("5+6=11,11*1=11", "correct"),
+  ("5+6=11,11-1=10,10+1=11", "wrong"),
+  ("5+6=11", "wrong"),
+  ("11=11", "unparsed"),
+  ("", "unparsed"),
+  (",", "unparsed"),
+  ("=", "unparsed"),
+  ("5+6=11,", "unparsed"),
+  (",5+6=11", "unparsed"),
+  ("5+6=11,,11*1=11", "unparsed"),
+  ("5+6=11 ,11*1=11", "unparsed"),
+  ("05+6=11,11*1=11", "unparsed"),
+  ("5+6=011,11*1=11", "unparsed"),
+  ("5+6=11,11*1=11>", "unparsed"),
+  ("5+6=12,12-1=11", "wrong"),
+  ("9+2=11,11*1=11", "wrong"),
+  ("5+5=10,10+1=11", "wrong"),
+  ("1-5=4,4+6=10", "wrong"),
+  ("5-5=0,0+11=11", "wrong"),
+  ("6+5=11,11-0=11", "wrong"),
+  ("-6+5=11,11*1=11", "unparsed"),
+  ("6+-5=11,11*1=11", "unparsed"),
+  ("6+5=+11,11*1=11", "unparsed"),
+  ("6+5=5+6,11*1=11", "unparsed"),
+  ("6+5==11,11*1=11", "unparsed"),
+  ("6++5=11,11*1=11", "unparsed"),
+  ("6+5+1=12,12-1=11", "unparsed"),
+  ("99999*1=99999", "unparsed"),
+  ("9999*9999=9999", "wrong"),
+  ("99999999999999999999999", "unparsed"),
+  ("6+5=11,11*1=11.", "unparsed"),
+  ("(6+5)*1=11", "unparsed"),
+  ("6+5=11#11", "unparsed"),
+  ("6+5=11,11*1=11?", "unparsed"),
+  ("6<pad>+5=11,11*1=11", "unparsed"),
+  ("<pad>6+5=11,11*1=11", "unparsed"),
+  (None, "truncated"),
+]
+
+
+@functools.partial(jax.jit)
+def _device(tokens, numbers, target):
+  return rewards.countdown_outcomes(
+    completion_tokens=tokens, numbers=numbers, target=target
+  )
+
+
+def _encode(text):
+  """Tokens of a completion; "<pad>" inside stands for the pad token."""
+  if text is None:
+    return [_V.id("6")] * _LENGTH
+  ids = []
+  for number, part in enumerate(text.split("<pad>")):
+    ids += [_V.pad_id] * (number > 0) + list(_V.encode(part))
+  ids.append(_V.eos_id)
+  return ids + [_V.pad_id] * (_LENGTH - len(ids))
+
+
+def _judge(rows, numbers, targets):
+  outcomes = _device(
+    jnp.asarray(rows, jnp.int32),
+    jnp.asarray(numbers, jnp.int32),
+    jnp.asarray(targets, jnp.int32),
+  )
+  return [records.OUTCOMES[outcome] for outcome in np.asarray(outcomes)]
+
+
+def test_hostile_completions_are_judged_as_written_here():
+  count = len(_HOSTILE)
+  device = _judge(
+    [_encode(text) for text, _ in _HOSTILE],
+    [_NUMBERS] * count,
+    [_TARGET] * count,
+  )
+  for (text, expected), ours in zip(_HOSTILE, device, strict=True):
+    twin = rewards.countdown_outcome_of_text(text, _NUMBERS, _TARGET)
+    assert (text, ours, twin) == (text, expected, expected)
+
+
+def _random_rows(rng, problems):
+  """Solutions, damaged solutions and noise, with their problems."""
+  symbols = np.array(
+    [*_V.encode("0123456789+-*=,"), _V.eos_id, _V.pad_id, _V.id("#")]
+  )
+  rows, numbers, targets = [], [], []
+  for _ in range(20_000):
+    problem = problems[rng.integers(len(problems))]
+    row = np.full(_LENGTH, _V.eos_id)
+    if rng.random() < 0.1:
+      row[:] = rng.choice(symbols, _LENGTH)
+    else:
+      solution = problem.solutions[rng.integers(len(problem.solutions))]
+      ids = _V.encode(solution)
+      row[: len(ids)] = ids
+      for _ in range(rng.integers(0, 4)):
+        row[rng.integers(0, len(ids) + 1)] = rng.choice(symbols)
+    rows.append(row)
+    numbers.append(problem.numbers)
+    targets.append(problem.target)
+  return np.stack(rows), numbers, targets
+
+
+def test_twenty_thousand_random_completions_agree_with_the_twin():
+  rng = np.random.default_rng(0)
+  problems = countdown.problems(0, 3, 2000, 1, 1)["train"]
+  rows, numbers, targets = _random_rows(rng, problems)
+  device = _judge(rows, numbers, targets)
+  counts = dict.fromkeys(records.OUTCOMES, 0)
+  for row, pool, target, ours in zip(
+    rows, numbers, targets, device, strict=True
+  ):
+    text = _V.decode(row) if _V.eos_id in row else None
+    assert ours == rewards.countdown_outcome_of_text(text, pool, target)
+    counts[ours] += 1
+  # The test is worth something only if every outcome occurs often.
+  for outcome in ("correct", "wrong", "unparsed", "truncated"):
+    assert counts[outcome] > 200, counts
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_other_numbers_of_numbers(count):
+  problems = countdown.problems(1, count, 200, 1, 1)["train"]
+  rows = []
+  for problem in problems:
+    ids = [*_V.encode(problem.solutions[0]), _V.eos_id]
+    rows.append(ids + [_V.pad_id] * (32 - len(ids)))
+  outcomes = _judge(
+    rows, [p.numbers for p in problems], [p.target for p in problems]
+  )
+  assert set(outcomes) == {"correct"}

@@ -1,0 +1,56 @@
+"""Typed blocks: every wrong key and value is refused by name."""
+
+import dataclasses
+
+import pytest
+
+from rlvr_jax import errors
+from rlvr_jax import settings
+
+
+@dataclasses.dataclass(frozen=True)
+class _Inner:
+  rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+  steps: int
+  inner: _Inner
+  name: str = "a"
+  flag: bool = False
+
+
+def test_a_good_block_is_filled():
+  block = settings.typed(_Block, {"steps": 3, "inner": {"rate": 2}}, "config.b")
+  assert block == _Block(3, _Inner(2.0))
+  assert isinstance(block.inner.rate, float)
+
+
+@pytest.mark.parametrize(
+  "block, start",
+  [
+    ({"stepz": 1}, "config.b has no key 'stepz': did you mean 'steps'?"),
+    ({"inner": {"rate": 1.0}}, "config.b.steps is missing"),
+    ({"steps": 1.5, "inner": {"rate": 1.0}}, "config.b.steps is 1.5, a float"),
+    ({"steps": True, "inner": {"rate": 1.0}}, "config.b.steps is True, a bool"),
+    ({"steps": 1, "inner": 3}, "config.b.inner is 3: give a dict"),
+    ({"steps": 1, "inner": {}}, "config.b.inner.rate is missing"),
+    ({"steps": 1, "inner": {"rate": "x"}}, "config.b.inner.rate is 'x', a str"),
+    (
+      {"steps": 1, "inner": {"rate": 1.0}, "flag": 1},
+      "config.b.flag is 1, a int: it takes a bool",
+    ),
+  ],
+)
+def test_a_bad_block_is_refused_in_one_sentence(block, start):
+  with pytest.raises(errors.UserError) as caught:
+    settings.typed(_Block, block, "config.b")
+  assert str(caught.value).startswith(start)
+  assert "\n" not in str(caught.value)
+
+
+def test_require_raises_its_message():
+  settings.require(True, "no")
+  with pytest.raises(errors.UserError, match="no"):
+    settings.require(False, "no")

@@ -1,0 +1,57 @@
+"""Meshes and where parameters land on them."""
+
+import jax
+from jax.sharding import PartitionSpec
+import pytest
+
+from rlvr_jax import errors
+from rlvr_jax import sharding
+from rlvr_jax.models import transformer
+from tests import testing
+
+
+def _mesh(**axes):
+  return sharding.make_mesh(sharding.MeshConfig(**axes))
+
+
+def _specs(mesh, **changes):
+  boxed = jax.eval_shape(
+    lambda: transformer.init_params(
+      testing.tiny_config(**changes), jax.random.key(0)
+    )
+  )
+  return jax.tree.map(lambda x: x.spec, sharding.boxed_shardings(mesh, boxed))
+
+
+def test_parameters_are_split_by_their_logical_axes():
+  specs = _specs(_mesh(fsdp=2, tensor=2))
+  layer = specs["layers_0"]
+  assert layer["attention"]["query"]["kernel"] == PartitionSpec(
+    "fsdp", "tensor"
+  )
+  assert layer["attention"]["output"]["kernel"] == PartitionSpec(
+    "tensor", "fsdp"
+  )
+  assert layer["mlp"]["down"]["kernel"] == PartitionSpec("tensor", "fsdp")
+  assert specs["embedding"] == PartitionSpec("tensor", "fsdp")
+  assert specs["final_norm"]["scale"] == PartitionSpec(None)
+
+
+def test_scanned_layers_keep_their_layer_axis_whole():
+  specs = _specs(_mesh(fsdp=2), scan_layers=True)
+  assert specs["layers"]["mlp"]["up"]["kernel"] == PartitionSpec(
+    None, "fsdp", "tensor"
+  )
+
+
+def test_rows_are_spread_over_both_row_axes():
+  mesh = _mesh(data=2, fsdp=4)
+  rows = jax.device_put(jax.numpy.zeros((8, 3)), sharding.row_sharding(mesh))
+  assert {shard.data.shape for shard in rows.addressable_shards} == {(1, 3)}
+
+
+def test_more_devices_than_there_are_is_refused():
+  with pytest.raises(
+    errors.UserError, match="takes 16 devices .* but there are 8"
+  ):
+    _mesh(data=4, tensor=4)

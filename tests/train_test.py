@@ -1,0 +1,302 @@
+"""The program from outside: runs, stops, kills, resumes, refusals."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from rlvr_jax import workdir
+
+# A run of seconds: a small model, and a verifier that a fresh one satisfies
+# half of the time, so that every step has a gradient.
+_SMALL = [
+  "--config=experiments/grpo.py:tiny",
+  "--config.data.verifier=tests.testing:low_first_token_outcomes",
+  "--config.model.width=16",
+  "--config.model.mlp_width=24",
+  "--config.model.num_layers=1",
+  "--config.prompts_per_step=8",
+  "--config.rollout.num_generations=4",
+  "--config.warm_start.num_steps=20",
+  "--config.warm_start.validate_every_steps=10",
+  "--config.warm_start.target_pass_at_1=1.0",
+  "--config.warm_start.batch_size=8",
+  "--config.warm_start.optimizer.decay_steps=40",
+  "--config.evaluation.every_steps=10",
+  "--config.evaluation.num_prompts=8",
+  "--config.evaluation.num_generations=4",
+  "--config.evaluation.batch_prompts=8",
+  "--config.checkpoint.every_steps=10",
+  "--config.optimizer.learning_rate=2e-3",
+  "--config.num_steps=40",
+]
+
+
+def _start(folder, *extra, module="rlvr_jax.train", arguments=_SMALL):
+  return subprocess.Popen(
+    [sys.executable, "-m", module, *arguments, f"--workdir={folder}", *extra],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+    env=os.environ
+    | {
+      "JAX_PLATFORMS": "cpu",
+      # One device, and compiles as quick as in the rest of the suite.
+      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    },
+  )
+
+
+def _run(folder, *extra, **settings):
+  process = _start(folder, *extra, **settings)
+  out, err = process.communicate(timeout=200)
+  return process.returncode, out, err
+
+
+def _lines(folder, name=workdir.METRICS):
+  text = (folder / name).read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def _wait_for_step(process, folder, step):
+  """Returns when metrics.jsonl holds the step."""
+  deadline = time.monotonic() + 120
+  marker = f'"step": {step},'
+  while time.monotonic() < deadline:
+    assert process.poll() is None, process.communicate()
+    path = folder / workdir.METRICS
+    if path.exists() and marker in path.read_text():
+      return
+    time.sleep(0.002)
+  raise AssertionError(f"step {step} never came")
+
+
+def _assert_same_run(ours, theirs):
+  """Every byte that is not a time, and every parameter."""
+  for name in (workdir.METRICS, workdir.SAMPLES, workdir.SUMMARY):
+    assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+  jax.tree.map(np.testing.assert_array_equal, _state(ours), _state(theirs))
+
+
+def _state(folder):
+  """The whole final train state, as it lies on disk."""
+  path = folder / workdir.CHECKPOINTS / "40" / "state"
+  with ocp.StandardCheckpointer() as reader:
+    return reader.restore(path.absolute())
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+  """An undisturbed run."""
+  folder = tmp_path_factory.mktemp("run") / "reference"
+  code, out, err = _run(folder)
+  assert code == 0, err
+  (folder.parent / "out.txt").write_text(out)
+  return folder
+
+
+def test_a_run_leaves_its_figures(reference):
+  lines = _lines(reference)
+  assert [line["step"] for line in lines] == list(range(41))
+  for key in (
+    "train/reward",
+    "policy/entropy",
+    "policy/grad_norm",
+    "policy/sampler_gap",
+    "rollout/mixed_group_frac",
+    "rollout/truncated_frac",
+    "rollout/total_tokens",
+  ):
+    assert all(key in line for line in lines[1:]), key
+  evaluated = [line["step"] for line in lines if "eval/pass_at_1" in line]
+  assert evaluated == [0, 10, 20, 30, 40]
+  assert {"eval/pass_at_4", "eval/greedy", "eval/distinct_correct"} <= set(
+    lines[0]
+  )
+  assert lines[-1]["rollout/total_tokens"] == sum(
+    line["rollout/tokens"] for line in lines[1:]
+  )
+
+
+def test_the_policy_learns_and_sampler_and_trainer_agree(reference):
+  lines = _lines(reference)
+  assert all(line["policy/sampler_gap"] < 1e-5 for line in lines[1:])
+  reward = lambda part: sum(line["train/reward"] for line in part) / len(part)
+  assert reward(lines[-10:]) > reward(lines[1:11]) + 0.05
+
+
+def test_the_summary_holds_before_and_after(reference):
+  summary = json.loads((reference / workdir.SUMMARY).read_text())
+  lines = _lines(reference)
+  for part, line in (("before", lines[0]), ("after", lines[-1])):
+    for name in ("pass_at_1", "pass_at_4", "greedy", "distinct_correct"):
+      assert summary[part][name] == line[f"eval/{name}"]
+      assert f"{name}_se" in summary[part]
+  assert summary["steps"] == 40
+  assert summary["generated_tokens"] == lines[-1]["rollout/total_tokens"]
+
+
+def test_the_table_samples_and_picture_are_shown(reference):
+  out = (reference.parent / "out.txt").read_text()
+  assert "pass@1" in out
+  assert "distinct correct" in out
+  assert str(reference / workdir.CURVES) in out
+  assert (reference / workdir.CURVES).stat().st_size > 10_000
+  samples = _lines(reference, workdir.SAMPLES)
+  assert len([s for s in samples if s["step"] == 40]) == 5
+  for sample in samples[-5:]:
+    assert f"{sample['prompt']} {sample['completion']}".rstrip() in out
+
+
+def test_the_same_seed_gives_the_same_bytes(reference, tmp_path):
+  assert _run(tmp_path / "again")[0] == 0
+  _assert_same_run(tmp_path / "again", reference)
+
+
+def test_a_kill_after_a_checkpoint_loses_nothing(reference, tmp_path):
+  folder = tmp_path / "killed"
+  process = _start(folder)
+  _wait_for_step(process, folder, 24)
+  process.send_signal(signal.SIGKILL)
+  process.communicate()
+  assert process.returncode == -signal.SIGKILL
+  # As if the kill had hit the middle of a write.
+  with open(folder / workdir.METRICS, "a", encoding="utf-8") as file:
+    file.write('{"step": 99, "trai')
+  code, _, err = _run(folder)
+  assert code == 0, err
+  assert "resuming at step 20" in err
+  _assert_same_run(folder, reference)
+
+
+def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
+  folder = tmp_path / "stopped"
+  process = _start(folder)
+  _wait_for_step(process, folder, 13)
+  process.send_signal(signal.SIGINT)
+  _, err = process.communicate(timeout=60)
+  assert process.returncode == 0, err
+  assert f"stopped; the same command goes on from {folder}" in err
+  stopped_at = _lines(folder)[-1]["step"]
+  assert 13 <= stopped_at < 40
+  assert (folder / "checkpoints" / str(stopped_at)).exists()
+  code, _, err = _run(folder)
+  assert code == 0, err
+  assert f"resuming at step {stopped_at}" in err
+  _assert_same_run(folder, reference)
+
+
+def test_a_finished_run_ends_at_once_with_the_same_figures(reference, tmp_path):
+  folder = tmp_path / "finished"
+  shutil.copytree(reference, folder)
+  code, out, err = _run(folder)
+  assert code == 0, err
+  assert "pass@1" in out
+  _assert_same_run(folder, reference)
+
+
+def test_a_finished_run_can_be_trained_further(reference, tmp_path):
+  folder = tmp_path / "longer"
+  shutil.copytree(reference, folder)
+  assert _run(folder, "--config.num_steps=42")[0] == 0
+  lines = _lines(folder)
+  assert [line["step"] for line in lines] == list(range(43))
+  assert lines[:41] == _lines(reference)
+
+
+def test_evaluate_repeats_the_last_evaluation(reference, tmp_path):
+  folder = tmp_path / "evaluated"
+  shutil.copytree(reference, folder)
+  code, out, err = _run(folder, module="rlvr_jax.evaluate", arguments=[])
+  assert code == 0, err
+  assert "pass@1" in out
+  found = json.loads((folder / "evaluation.json").read_text())
+  assert found["step"] == 40
+  last = _lines(reference)[-1]
+  for name, value in found["metrics"].items():
+    assert last[f"eval/{name}"] == pytest.approx(value, rel=1e-6), name
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_alone(reference, tmp_path):
+  folder = tmp_path / "damaged"
+  shutil.copytree(reference, folder)
+  data = (folder / "checkpoints" / "40").rglob("*")
+  largest = max(
+    (p for p in data if p.is_file()), key=lambda p: p.stat().st_size
+  )
+  largest.write_bytes(largest.read_bytes()[:100])
+  before = (folder / workdir.METRICS).read_bytes()
+  code, _, err = _run(folder, "--config.num_steps=42")
+  assert code == 2
+  preparing, message = err.splitlines()
+  assert preparing.startswith("preparing")
+  assert message.startswith(f"error: checkpoint {folder / 'checkpoints/40'}")
+  assert message.endswith("move that folder away to go on from step 30")
+  assert (folder / workdir.METRICS).read_bytes() == before
+  # The remedy holds.
+  shutil.move(folder / "checkpoints" / "40", tmp_path / "aside")
+  assert _run(folder)[0] == 0
+  _assert_same_run(folder, reference)
+
+
+@pytest.mark.parametrize(
+  "extra, message",
+  [
+    (["--config.num_stepz=3"], "config.num_stepz is no setting"),
+    (["--config.num_steps=many"], "flag --config.num_steps=many"),
+    (["--config.seed=1"], "belongs to a run with config.seed = 0, not 1"),
+    (["--config.mesh.data=2"], "config.mesh takes 2 devices"),
+    (["--config.data.prompt_tokens=3"], "belongs to a run with config.data"),
+    (["--config=experiments/nope.py"], "--config cannot be read ([Errno 2]"),
+    (["--config=experiments/grpo.py:huge"], "'huge': choose one of tiny"),
+  ],
+)
+def test_bad_input_is_one_sentence_and_status_2(reference, extra, message):
+  before = {p: p.stat().st_mtime_ns for p in reference.iterdir()}
+  code, out, err = _run(reference, *extra)
+  assert (code, out) == (2, "")
+  assert err.startswith("error: ")
+  assert err.count("\n") == 1
+  assert message in err
+  assert {p: p.stat().st_mtime_ns for p in reference.iterdir()} == before
+
+
+def test_missing_flags_are_named():
+  program = [sys.executable, "-m", "rlvr_jax.train"]
+  for arguments, message in (
+    ([], "--config is missing"),
+    (["--config=experiments/grpo.py"], "--workdir is missing"),
+  ):
+    done = subprocess.run(
+      program + arguments, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+
+
+@pytest.mark.slow
+def test_sixty_steps_of_the_demo_gain_eight_points(tmp_path):
+  code, _, err = _run(
+    tmp_path / "demo",
+    arguments=["--config=experiments/grpo.py:tiny", "--config.num_steps=60"],
+  )
+  assert code == 0, err
+  summary = json.loads((tmp_path / "demo" / workdir.SUMMARY).read_text())
+  gain = summary["after"]["pass_at_1"] - summary["before"]["pass_at_1"]
+  assert gain >= 0.08
+
+
+def test_the_readme_names_files_that_exist():
+  text = pathlib.Path("README.md").read_text()
+  for word in text.replace("`", " ").split():
+    if word.startswith(("rlvr_jax/", "experiments/", "tests/", "kernels/")):
+      assert pathlib.Path(word.rstrip(".,:;)").partition(":")[0]).exists(), word

@@ -1,0 +1,127 @@
+"""Imitation: each prompt's own demonstrations, until the target."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rlvr_jax import optimizers
+from rlvr_jax import records
+from rlvr_jax import warm_start
+from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import vocabulary
+from tests import testing
+
+_V = vocabulary.ARITHMETIC
+_ROWS = [
+  {"prompt": "1+2=", "demonstrations": "3\n03\n003", "answer": 3},
+  {"prompt": "9=", "demonstrations": "9", "answer": 9},
+  {"prompt": "4+1=", "demonstrations": "5\n05", "answer": 5},
+]
+
+
+@functools.cache
+def _prompt_set():
+  encoded = prompts_lib.prompt_set(_ROWS, _V, 4, 5, ("answer",))
+  return jax.device_put(encoded)
+
+
+def _batch(step, seed=0):
+  draw = lambda prompts, seed, step: warm_start.demonstrations(
+    prompts, seed, step, 3, _V.pad_id
+  )
+  return jax.jit(draw)(_prompt_set(), seed, step)
+
+
+def test_every_row_imitates_a_demonstration_of_its_prompt():
+  seen = {row["prompt"]: set() for row in _ROWS}
+  for step in range(30):
+    batch = _batch(step)
+    for b, prompt_id in enumerate(np.asarray(batch.prompts.prompt_ids)):
+      row = _ROWS[prompt_id]
+      text = _V.decode(batch.completion_tokens[b])
+      assert text in row["demonstrations"].split("\n")
+      seen[row["prompt"]].add(text)
+      # The end token is learned too.
+      assert batch.completion_mask[b].sum() == len(text) + 1
+  # All demonstrations of every prompt come up.
+  assert sum(map(len, seen.values())) == 6
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+  same = _batch(3), _batch(3)
+  jax.tree.map(np.testing.assert_array_equal, *same)
+  different = _batch(3, seed=0), _batch(3, seed=1)
+  assert not np.array_equal(*(x.completion_tokens for x in different))
+
+
+def test_every_row_is_a_group_of_its_own():
+  np.testing.assert_array_equal(_batch(0).group_ids, [0, 1, 2])
+
+
+def _run(target=2.0, steps=40, stop_after=None, accuracies=None):
+  model, params = testing.tiny_model(vocab_size=32)
+  optimizer = optax.sgd(0.1)
+  state = records.TrainState(
+    step=jnp.zeros((), jnp.int32),
+    seed=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+  )
+  step = jax.jit(
+    functools.partial(
+      warm_start.warm_start_step,
+      model=model,
+      optimizer=optimizer,
+      batch_size=3,
+      pad_id=_V.pad_id,
+    )
+  )
+  config = warm_start.WarmStartConfig(
+    num_steps=steps,
+    batch_size=3,
+    optimizer=optimizers.OptimizerConfig(learning_rate=0.1),
+    target_pass_at_1=target,
+    validate_every_steps=10,
+  )
+  reports, taken = [], []
+
+  def counted(*arguments):
+    taken.append(1)
+    return step(*arguments)
+
+  state, complete = warm_start.run(
+    state,
+    _prompt_set(),
+    step_function=counted,
+    validate=lambda _: (accuracies or [0.0] * 99)[len(reports)],
+    config=config,
+    report=lambda step, metrics: reports.append((step, metrics)),
+    stop_requested=lambda: len(taken) == stop_after,
+  )
+  return int(state.step), complete, reports
+
+
+def test_the_likelihood_rises():
+  steps, complete, reports = _run()
+  losses = [metrics["loss"] for _, metrics in reports]
+  assert (steps, complete) == (40, True)
+  assert losses[-1] < 0.7 * losses[0]
+
+
+def test_it_stops_at_the_target():
+  steps, complete, reports = _run(target=0.35, accuracies=[0.1, 0.4])
+  assert (steps, complete) == (20, True)
+  assert [step for step, _ in reports] == [10, 20]
+
+
+def test_it_stops_when_asked_and_is_not_complete():
+  steps, complete, _ = _run(stop_after=7)
+  assert (steps, complete) == (7, False)
+
+
+def test_a_stop_at_the_last_step_is_complete():
+  steps, complete, _ = _run(steps=10, stop_after=10)
+  assert (steps, complete) == (10, True)
