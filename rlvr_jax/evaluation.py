@@ -122,6 +122,7 @@ def evaluate(
     num_texts: samples returned as text.
   """
   wanted = min(config.num_prompts, prompt_set.num_prompts)
+  where = prompt_set.prompts.prompt_ids.sharding
   parts = []
   for start in range(0, wanted, config.batch_prompts):
     # The last batch repeats prompts to keep its shape; they are cut off.
@@ -129,7 +130,7 @@ def evaluate(
     decoded = decode(
       params,
       prompt_set.prompts,
-      jax.device_put(indices.astype(np.int32)),
+      jax.device_put(indices.astype(np.int32), where),
     )
     parts.append(jax.device_get(decoded))
   tokens, outcomes, entropies = (

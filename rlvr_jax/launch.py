@@ -1,6 +1,7 @@
 """What every program starts with: flags, signals, and errors in one line."""
 
 from collections.abc import Callable
+import os
 import pathlib
 import re
 import signal
@@ -143,4 +144,5 @@ class StopRequest:
     del frame
     self._requested = True
     signal.signal(number, signal.SIG_DFL)
-    print("\nstopping after this step; again to stop at once", file=sys.stderr)
+    # Not print: a handler may run in the middle of another write.
+    os.write(2, b"\nstopping after this step; again to stop at once\n")

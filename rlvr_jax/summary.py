@@ -22,7 +22,14 @@ def finish(folder: pathlib.Path) -> str:
   summary = summarize(lines)
   writers.write_json(folder / workdir_lib.SUMMARY, summary)
   picture = folder / workdir_lib.CURVES
-  curves.draw_curves(lines, picture, title=folder.name)
+  config = workdir_lib.read_config(folder)
+  data = config["data"]
+  curves.draw_curves(
+    lines,
+    picture,
+    title=f"{folder.name}: {data['name']} {data['variant']},"
+    f" seed {config['seed']}",
+  )
   samples = writers.read_lines(folder / workdir_lib.SAMPLES)
   return "\n".join(
     [

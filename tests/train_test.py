@@ -41,7 +41,9 @@ _SMALL = [
 ]
 
 
-def _start(folder, *extra, module="rlvr_jax.train", arguments=_SMALL):
+def _start(
+  folder, *extra, module="rlvr_jax.train", arguments=_SMALL, devices=1
+):
   return subprocess.Popen(
     [sys.executable, "-m", module, *arguments, f"--workdir={folder}", *extra],
     stdout=subprocess.PIPE,
@@ -50,8 +52,9 @@ def _start(folder, *extra, module="rlvr_jax.train", arguments=_SMALL):
     env=os.environ
     | {
       "JAX_PLATFORMS": "cpu",
-      # One device, and compiles as quick as in the rest of the suite.
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      # Compiles as quick as in the rest of the suite.
+      "XLA_FLAGS": "--xla_backend_optimization_level=0"
+      f" --xla_force_host_platform_device_count={devices}",
     },
   )
 
@@ -193,6 +196,21 @@ def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
   assert code == 0, err
   assert f"resuming at step {stopped_at}" in err
   _assert_same_run(folder, reference)
+
+
+def test_eight_devices_run_the_same_experiment(reference, tmp_path):
+  folder = tmp_path / "spread"
+  mesh = [f"--config.mesh.{axis}=2" for axis in ("data", "fsdp", "tensor")]
+  code, _, err = _run(folder, *mesh, "--config.num_steps=10", devices=8)
+  assert code == 0, err
+  for ours, theirs in zip(_lines(folder), _lines(reference), strict=False):
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+      # The gap between sampler and trainer is rounding, and rounds anew.
+      if name != "policy/sampler_gap":
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), (
+          name
+        )
 
 
 def test_a_finished_run_ends_at_once_with_the_same_figures(reference, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlvr_jax import keys
+from rlvr_jax import sharding
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.rollouts import sampler
 from tests import testing
@@ -123,6 +124,25 @@ def test_prompt_padding_changes_nothing():
   np.testing.assert_array_equal(
     _generate(model, params, prompts).completion_tokens,
     _generate(model, params, wider).completion_tokens,
+  )
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (2, 2, 2), (1, 4, 1)])
+def test_devices_change_no_draw(shape):
+  model, params = testing.tiny_model()
+  prompts = testing.prompt_batch(8, 5)
+  alone = _generate(model, params, prompts)
+  mesh = sharding.make_mesh(sharding.MeshConfig(*shape))
+  spread = _generate(
+    model,
+    jax.device_put(params, sharding.replicated(mesh)),
+    jax.device_put(prompts, sharding.row_sharding(mesh)),
+  )
+  np.testing.assert_array_equal(
+    spread.completion_tokens, alone.completion_tokens
+  )
+  np.testing.assert_allclose(
+    spread.sampler_logprobs, alone.sampler_logprobs, atol=1e-5
   )
 
 
