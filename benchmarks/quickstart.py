@@ -22,9 +22,8 @@ import jax
 _CONFIG = flags.DEFINE_string(
   "experiment", "experiments/grpo.py:tiny", "Experiment file and variant."
 )
-_SEEDS = flags.DEFINE_integer(
-  "seeds", 5, "Seeds 0 .. seeds - 1.", lower_bound=1
-)
+_FIRST_SEED = flags.DEFINE_integer("first_seed", 0, "The first of them.")
+_SEEDS = flags.DEFINE_integer("seeds", 5, "How many seeds.", lower_bound=1)
 _OUT = flags.DEFINE_string("out", "", "Where the JSON goes; empty: nowhere.")
 
 _SHOWN = ("pass_at_1", "pass_at_8", "greedy", "distinct_correct", "entropy")
@@ -103,7 +102,8 @@ def table(runs: list[dict]) -> str:
 def main(argv):
   """Runs the seeds one after another and reports."""
   del argv
-  runs = [run_seed(seed) for seed in range(_SEEDS.value)]
+  first = _FIRST_SEED.value
+  runs = [run_seed(seed) for seed in range(first, first + _SEEDS.value)]
   gains = [r["after"]["pass_at_1"] - r["before"]["pass_at_1"] for r in runs]
   spread = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else 0
   print(table(runs))

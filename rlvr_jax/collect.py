@@ -1,4 +1,4 @@
-"""One batch of judged rollouts: select prompts, sample, verify."""
+"""One batch of judged rollouts: sample, verify, measure."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,6 @@ import jax
 from rlvr_jax import keys
 from rlvr_jax import records
 from rlvr_jax import rewards
-from rlvr_jax.data import prompts as prompts_lib
-from rlvr_jax.data import selection
 from rlvr_jax.metrics import rollouts as rollout_metrics
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampler
@@ -19,39 +17,34 @@ def collect(
   params: Any,
   seed: jax.Array,
   step: jax.Array,
-  prompt_set: records.PromptBatch,
+  prompts: records.PromptBatch,
   *,
   model: transformer.Transformer,
   verify: Callable[..., jax.Array],
   config: sampler.SamplerConfig,
-  prompts_per_step: int,
   eos_id: int,
   pad_id: int,
 ) -> tuple[records.RolloutBatch, dict[str, jax.Array]]:
-  """The rollouts of one step; pure, a function of (params, seed, step).
+  """The rollouts of one step; pure, a function of its arguments.
 
   Args:
     params: of the model.
     seed: i32[], run seed.
     step: i32[].
-    prompt_set: all N prompts of the training split.
+    prompts: G prompts.
     model: the transformer.
     verify: device verifier.
     config: how completions are drawn.
-    prompts_per_step: G.
     eos_id: end token.
     pad_id: padding token.
 
   Returns:
     RolloutBatch with verdicts, and metrics by name, f32[] each.
   """
-  ids = selection.uniform(
-    seed, step, prompt_set.prompt_ids.shape[0], prompts_per_step
-  )
   rollouts = sampler.generate(
     model,
     params,
-    prompts_lib.take(prompt_set, ids),
+    prompts,
     keys.stream_key(seed, "sample", step),
     config=config,
     eos_id=eos_id,

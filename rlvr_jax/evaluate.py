@@ -79,6 +79,7 @@ def main() -> None:
     state = saved.restore(step, programs.train.abstract)
   with jax.transfer_guard("disallow"):
     result = evaluation.evaluate(
+      programs.take,
       programs.decode,
       state.params,
       getattr(programs.task, _SPLIT.value),

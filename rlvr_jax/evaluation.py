@@ -65,7 +65,7 @@ def make_decode(
   vocabulary: vocabulary_lib.Vocabulary,
   seed: int,
 ) -> Callable[..., _Decoded]:
-  """The function (params, prompts, indices i32[G]) -> _Decoded, to compile.
+  """The function (params, PromptBatch) -> _Decoded, to compile.
 
   Every evaluation of a run draws the same random numbers, so that differences
   between steps are differences between policies.
@@ -77,12 +77,13 @@ def make_decode(
     temperature=config.temperature,
   )
 
-  def decode(params, prompt_set, indices) -> _Decoded:
-    greedy = jnp.arange(indices.shape[0] * samples) % samples == samples - 1
+  def decode(params, prompts) -> _Decoded:
+    num_prompts = prompts.prompt_ids.shape[0]
+    greedy = jnp.arange(num_prompts * samples) % samples == samples - 1
     rollouts = sampler.generate(
       model,
       params,
-      prompts_lib.take(prompt_set, indices),
+      prompts,
       keys.stream_key(seed, "evaluate"),
       config=sampler_config,
       eos_id=vocabulary.eos_id,
@@ -92,7 +93,7 @@ def make_decode(
     rollouts = rewards.judge(rollouts, verify)
     mask = rollouts.completion_mask
     entropies = masked.masked_sum(rollouts.frozen_entropies, mask, axis=1)
-    by_prompt = lambda x: x.reshape(indices.shape[0], samples, *x.shape[1:])
+    by_prompt = lambda x: x.reshape(num_prompts, samples, *x.shape[1:])
     return _Decoded(
       by_prompt(rollouts.completion_tokens),
       by_prompt(rollouts.outcomes),
@@ -103,6 +104,7 @@ def make_decode(
 
 
 def evaluate(
+  take: Callable[..., records.PromptBatch],
   decode: Callable[..., _Decoded],
   params: Any,
   prompt_set: prompts_lib.PromptSet,
@@ -114,6 +116,7 @@ def evaluate(
   """Decodes the first prompts of a split and sums them up.
 
   Args:
+    take: `prompts.take`, compiled or not.
     decode: from `make_decode`.
     params: of the model.
     prompt_set: the split, on device.
@@ -127,11 +130,10 @@ def evaluate(
   for start in range(0, wanted, config.batch_prompts):
     # The last batch repeats prompts to keep its shape; they are cut off.
     indices = np.arange(start, start + config.batch_prompts) % wanted
-    decoded = decode(
-      params,
-      prompt_set.prompts,
-      jax.device_put(indices.astype(np.int32), where),
+    batch = take(
+      prompt_set.prompts, jax.device_put(indices.astype(np.int32), where)
     )
+    decoded = decode(params, batch)
     parts.append(jax.device_get(decoded))
   tokens, outcomes, entropies = (
     np.concatenate(field)[:wanted] for field in zip(*parts, strict=True)

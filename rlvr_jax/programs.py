@@ -21,6 +21,8 @@ from rlvr_jax import rewards
 from rlvr_jax import sharding
 from rlvr_jax import update
 from rlvr_jax import warm_start
+from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import selection
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
 
@@ -44,19 +46,25 @@ class Programs(NamedTuple):
 
   Attributes:
     warm_start: state of the supervised phase.
-    warm_start_step: (state, prompt set) -> (state, metrics); donates state.
+    demonstrations: (prompt set, seed, step) -> rollouts to imitate.
+    imitate: (state, rollouts) -> (state, metrics); donates state.
     train: state of the RL phase.
-    collect: (params, seed, step, prompts) -> (rollouts, metrics).
+    next_prompts: (prompts of a split, seed, step) -> PromptBatch.
+    collect: (params, seed, step, PromptBatch) -> (rollouts, metrics).
     train_step: (state, rollouts) -> (state, metrics); donates state.
-    decode: see `evaluation.make_decode`.
+    take: (prompts of a split, indices) -> PromptBatch.
+    decode: (params, PromptBatch) -> what an evaluation sums up.
     task: data on device.
   """
 
   warm_start: Phase
-  warm_start_step: Callable[..., Any]
+  demonstrations: Callable[..., Any]
+  imitate: Callable[..., Any]
   train: Phase
+  next_prompts: Callable[..., Any]
   collect: Callable[..., Any]
   train_step: Callable[..., Any]
+  take: Callable[..., Any]
   decode: Callable[..., Any]
   task: tasks.Task
 
@@ -81,55 +89,59 @@ def make_programs(
   optimizer = optimizers.make_optimizer(run.optimizer)
   warm_phase = _phase(run, warm_optimizer, mesh)
   phase = _phase(run, optimizer, mesh)
-  state_shardings = lambda phase: jax.tree.map(
-    lambda x: x.sharding, phase.abstract
-  )
-  params_shardings = state_shardings(phase).params
-  jit_step = lambda function, phase, batch: jax.jit(
-    function,
-    in_shardings=(state_shardings(phase), batch),
-    out_shardings=(state_shardings(phase), whole),
-    donate_argnums=0,
-  )
+  params = jax.tree.map(lambda x: x.sharding, phase.abstract.params)
+
+  def compiled_update(phase: Phase, **settings):
+    state = jax.tree.map(lambda x: x.sharding, phase.abstract)
+    return jax.jit(
+      functools.partial(update.train_step, model=model, **settings),
+      in_shardings=(state, rows),
+      out_shardings=(state, whole),
+      donate_argnums=0,
+    )
+
+  # What picks rows is a program of its own, so that the rows enter the next
+  # one already spread over the devices.
+  picks = functools.partial(jax.jit, in_shardings=whole, out_shardings=rows)
   return Programs(
     warm_start=warm_phase,
-    warm_start_step=jit_step(
+    demonstrations=picks(
       functools.partial(
-        warm_start.warm_start_step,
-        model=model,
-        optimizer=warm_optimizer,
+        warm_start.demonstrations,
         batch_size=run.warm_start.batch_size,
         pad_id=vocabulary.pad_id,
-      ),
+      )
+    ),
+    imitate=compiled_update(
       warm_phase,
-      whole,
+      method=warm_start.IMITATION,
+      optimizer=warm_optimizer,
+      config=update.UpdateConfig(),
     ),
     train=phase,
+    next_prompts=picks(
+      functools.partial(selection.next_prompts, batch_size=run.prompts_per_step)
+    ),
     collect=jax.jit(
       functools.partial(
         collect_lib.collect,
         model=model,
         verify=verify,
         config=run.rollout,
-        prompts_per_step=run.prompts_per_step,
         eos_id=vocabulary.eos_id,
         pad_id=vocabulary.pad_id,
       ),
-      in_shardings=(params_shardings, whole, whole, whole),
+      in_shardings=(params, whole, whole, rows),
       out_shardings=(rows, whole),
     ),
-    train_step=jit_step(
-      functools.partial(
-        update.train_step,
-        model=model,
-        method=method,
-        optimizer=optimizer,
-        config=run.update,
-        temperature=run.rollout.temperature,
-      ),
+    train_step=compiled_update(
       phase,
-      rows,
+      method=method,
+      optimizer=optimizer,
+      config=run.update,
+      temperature=run.rollout.temperature,
     ),
+    take=picks(prompts_lib.take),
     decode=jax.jit(
       evaluation.make_decode(
         model,
@@ -139,7 +151,7 @@ def make_programs(
         vocabulary,
         run.seed,
       ),
-      in_shardings=(params_shardings, whole, whole),
+      in_shardings=(params, rows),
       out_shardings=whole,
     ),
     task=jax.device_put(task._replace(vocabulary=None), whole)._replace(

@@ -100,8 +100,11 @@ def loop(
     record.write(0, {}, evaluate(state), {})
   for step in range(first_step + 1, run.num_steps + 1):
     clock = Clock()
+    prompts = programs.next_prompts(
+      programs.task.train.prompts, state.seed, state.step
+    )
     rollouts, sampled = programs.collect(
-      state.params, state.seed, state.step, programs.task.train.prompts
+      state.params, state.seed, state.step, prompts
     )
     sampled = clock.wait("rollout_secs", sampled)
     state, updated = programs.train_step(state, rollouts)
@@ -130,6 +133,7 @@ def held_out(
 ) -> evaluation.Evaluation:
   """Evaluates parameters on a split, with the same draws every time."""
   return evaluation.evaluate(
+    programs.take,
     programs.decode,
     params,
     prompt_set,
@@ -161,6 +165,10 @@ def warm_parameters(
       folder / workdir_lib.WARM_START_METRICS, step or -1
     ) as file:
 
+      def imitate(state, prompt_set):
+        batch = programs.demonstrations(prompt_set, state.seed, state.step)
+        return programs.imitate(state, batch)
+
       def report(step: int, metrics: dict[str, float]) -> None:
         file.write({"step": step} | metrics)
         text = f"loss {metrics['loss']:.3f} · pass@1 {metrics['pass_at_1']:.3f}"
@@ -169,7 +177,7 @@ def warm_parameters(
       state, complete = warm_start.run(
         state,
         programs.task.train,
-        step_function=programs.warm_start_step,
+        step_function=imitate,
         validate=lambda params: held_out(
           run, programs, params, programs.task.validation
         ).metrics["pass_at_1"],

@@ -16,10 +16,8 @@ from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import records
-from rlvr_jax import update
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import selection
-from rlvr_jax.models import transformer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,27 +93,6 @@ def demonstrations(
   )
 
 
-def warm_start_step(
-  state: records.TrainState,
-  prompt_set: prompts_lib.PromptSet,
-  *,
-  model: transformer.Transformer,
-  optimizer: Any,
-  batch_size: int,
-  pad_id: int,
-) -> tuple[records.TrainState, dict[str, jax.Array]]:
-  """One step of imitation; pure, a function of the state alone."""
-  batch = demonstrations(prompt_set, state.seed, state.step, batch_size, pad_id)
-  return update.train_step(
-    state,
-    batch,
-    model=model,
-    method=IMITATION,
-    optimizer=optimizer,
-    config=update.UpdateConfig(),
-  )
-
-
 def run(
   state: records.TrainState,
   prompt_set: prompts_lib.PromptSet,
@@ -131,7 +108,7 @@ def run(
   Args:
     state: fresh, or restored from a stop.
     prompt_set: the training split.
-    step_function: compiled `warm_start_step`.
+    step_function: compiled (state, prompt set) -> (state, metrics).
     validate: parameters -> pass@1 on the validation prompts.
     config: when to stop.
     report: called with the step and its metrics at every validation.

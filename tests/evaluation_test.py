@@ -34,8 +34,8 @@ def _prompt_set():
   return jax.device_put(prompts_lib.prompt_set(rows, _V, 2, 3, ("answer",)))
 
 
-def _decode(params, prompts, indices):
-  del params, prompts
+def _decode(params, prompts):
+  del params
   tokens = np.array(
     [
       [[*_V.encode(text), _V.eos_id, _V.pad_id] for text in row]
@@ -46,7 +46,7 @@ def _decode(params, prompts, indices):
     [[records.OUTCOMES.index(name) for name in row] for row in _OUTCOMES]
   )
   entropies = np.array([[0.1] * 4 + [9.0], [0.2] * 5, [0.6] * 5])
-  indices = np.asarray(indices)
+  indices = np.asarray(prompts.prompt_ids)
   return evaluation._Decoded(
     tokens[indices], outcomes[indices], entropies[indices]
   )
@@ -55,6 +55,7 @@ def _decode(params, prompts, indices):
 @pytest.fixture(scope="module")
 def result():
   return evaluation.evaluate(
+    prompts_lib.take,
     _decode,
     None,
     _prompt_set(),
@@ -102,12 +103,11 @@ def test_decoding_draws_the_same_every_time_and_one_row_greedily():
       model, testing.low_first_token_outcomes, config, 4, _V, seed=0
     )
   )
-  arguments = (params, _prompt_set().prompts, np.arange(3))
-  first, second = decode(*arguments), decode(*arguments)
+  prompts = _prompt_set().prompts
+  first, second = decode(params, prompts), decode(params, prompts)
   jax.tree.map(np.testing.assert_array_equal, first, second)
   assert first.tokens.shape == (3, 4, 4)
   greedy = first.tokens[:, -1, 0]
-  prompts = _prompt_set().prompts
   hidden = testing.hidden_states(model, params, prompts.prompt_tokens)
   likely = np.argmax(hidden[:, -1] @ params["lm_head"], axis=1)
   np.testing.assert_array_equal(greedy, likely)

@@ -12,7 +12,6 @@ from experiments import common
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import optimizers
-from rlvr_jax import records
 from rlvr_jax import update
 from rlvr_jax.models import transformer
 from tests import testing
@@ -52,12 +51,7 @@ def test_every_update_traces(stem):
 
   def step():
     params = transformer.init_params(run.model, jax.random.key(0))
-    state = records.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      seed=jnp.zeros((), jnp.int32),
-      params=params,
-      opt_state=optimizer.init(params),
-    )
+    state = testing.train_state(params, optimizer)
     batch = testing.rollout_batch(
       num_prompts=run.prompts_per_step,
       samples=run.rollout.num_generations,

@@ -113,6 +113,16 @@ def rollout_batch(
   )
 
 
+def train_state(params, optimizer) -> records.TrainState:
+  """A state at step 0 and seed 0 around given parameters."""
+  return records.TrainState(
+    step=jnp.zeros((), jnp.int32),
+    seed=jnp.zeros((), jnp.int32),
+    params=params,
+    opt_state=optimizer.init(params),
+  )
+
+
 def low_first_token_outcomes(*, completion_tokens: jax.Array) -> jax.Array:
   """A verifier that about half of any completions satisfy, easy to learn."""
   return (completion_tokens[:, 0] >= 16).astype(jnp.int32)

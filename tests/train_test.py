@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -311,10 +310,3 @@ def test_sixty_steps_of_the_demo_gain_eight_points(tmp_path):
   summary = json.loads((tmp_path / "demo" / workdir.SUMMARY).read_text())
   gain = summary["after"]["pass_at_1"] - summary["before"]["pass_at_1"]
   assert gain >= 0.08
-
-
-def test_the_readme_names_files_that_exist():
-  text = pathlib.Path("README.md").read_text()
-  for word in text.replace("`", " ").split():
-    if word.startswith(("rlvr_jax/", "experiments/", "tests/", "kernels/")):
-      assert pathlib.Path(word.rstrip(".,:;)").partition(":")[0]).exists(), word

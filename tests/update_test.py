@@ -11,7 +11,6 @@ import pytest
 from rlvr_jax import advantages
 from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
-from rlvr_jax import records
 from rlvr_jax import update
 from tests import testing
 
@@ -19,15 +18,6 @@ _METHOD = objective_lib.Objective(
   advantage=objective_lib.bound(advantages.grpo_advantages),
   token_loss=objective_lib.bound(losses.ppo_clip),
 )
-
-
-def _state(params, optimizer):
-  return records.TrainState(
-    step=jnp.zeros((), jnp.int32),
-    seed=jnp.zeros((), jnp.int32),
-    params=params,
-    opt_state=optimizer.init(params),
-  )
 
 
 def _step(batch, rate=0.1, **config):
@@ -40,7 +30,7 @@ def _step(batch, rate=0.1, **config):
     optimizer=optimizer,
     config=update.UpdateConfig(**config),
   )
-  return jax.jit(step)(_state(params, optimizer), batch)
+  return jax.jit(step)(testing.train_state(params, optimizer), batch)
 
 
 def test_an_update_raises_the_log_probs_of_rewarded_rows():

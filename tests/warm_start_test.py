@@ -3,12 +3,11 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from rlvr_jax import optimizers
-from rlvr_jax import records
+from rlvr_jax import update
 from rlvr_jax import warm_start
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import vocabulary
@@ -28,11 +27,11 @@ def _prompt_set():
   return jax.device_put(encoded)
 
 
+_draw = jax.jit(warm_start.demonstrations, static_argnums=(3, 4))
+
+
 def _batch(step, seed=0):
-  draw = lambda prompts, seed, step: warm_start.demonstrations(
-    prompts, seed, step, 3, _V.pad_id
-  )
-  return jax.jit(draw)(_prompt_set(), seed, step)
+  return _draw(_prompt_set(), seed, step, 3, _V.pad_id)
 
 
 def test_every_row_imitates_a_demonstration_of_its_prompt():
@@ -64,21 +63,22 @@ def test_every_row_is_a_group_of_its_own():
 def _run(target=2.0, steps=40, stop_after=None, accuracies=None):
   model, params = testing.tiny_model(vocab_size=32)
   optimizer = optax.sgd(0.1)
-  state = records.TrainState(
-    step=jnp.zeros((), jnp.int32),
-    seed=jnp.zeros((), jnp.int32),
-    params=params,
-    opt_state=optimizer.init(params),
-  )
-  step = jax.jit(
-    functools.partial(
-      warm_start.warm_start_step,
-      model=model,
-      optimizer=optimizer,
-      batch_size=3,
-      pad_id=_V.pad_id,
+  state = testing.train_state(params, optimizer)
+
+  @jax.jit
+  def step(state, prompt_set):
+    batch = warm_start.demonstrations(
+      prompt_set, state.seed, state.step, 3, _V.pad_id
     )
-  )
+    return update.train_step(
+      state,
+      batch,
+      model=model,
+      method=warm_start.IMITATION,
+      optimizer=optimizer,
+      config=update.UpdateConfig(),
+    )
+
   config = warm_start.WarmStartConfig(
     num_steps=steps,
     batch_size=3,

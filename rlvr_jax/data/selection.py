@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from rlvr_jax import keys
+from rlvr_jax import records
+from rlvr_jax.data import prompts as prompts_lib
 
 
 def uniform(
@@ -41,3 +43,14 @@ def uniform(
   )
   ids = jnp.where(epochs == first, order(first)[offsets], following[offsets])
   return ids.astype(jnp.int32)
+
+
+def next_prompts(
+  prompts: records.PromptBatch,
+  seed: jax.Array,
+  step: jax.Array,
+  batch_size: int,
+) -> records.PromptBatch:
+  """The prompts of a step, out of all N of a split; pure."""
+  num_prompts = prompts.prompt_ids.shape[0]
+  return prompts_lib.take(prompts, uniform(seed, step, num_prompts, batch_size))

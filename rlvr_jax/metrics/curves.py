@@ -43,8 +43,7 @@ def draw_curves(
   for panel in panels:
     if panel.has_data():
       panel.legend(frameon=False, fontsize=8)
-    if panel.get_ylim()[0] < 0.05:
-      panel.set_ylim(bottom=0)
+    panel.set_ylim(bottom=0)
     panel.set_xlabel("RL step")
     panel.spines[["top", "right"]].set_visible(False)
     panel.grid(alpha=0.25)

@@ -49,12 +49,7 @@ def _step(method, batch, mesh=None, **config):
   """Metrics and gradient of one update on a batch."""
   model, params = testing.tiny_model()
   optimizer = _raw_gradient()
-  state = records.TrainState(
-    step=jnp.zeros((), jnp.int32),
-    seed=jnp.zeros((), jnp.int32),
-    params=params,
-    opt_state=optimizer.init(params),
-  )
+  state = testing.train_state(params, optimizer)
   step = functools.partial(
     update.train_step,
     model=model,

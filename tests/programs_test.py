@@ -1,0 +1,78 @@
+"""The compiled programs: work is shared out, state is reused in place."""
+
+import dataclasses
+import functools
+import pathlib
+
+import jax
+import pytest
+
+from experiments import grpo
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import programs as programs_lib
+from rlvr_jax import sharding
+from rlvr_jax.data import tasks
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  return tmp_path_factory.mktemp("data")
+
+
+@functools.cache
+def _programs(data_dir: pathlib.Path, devices: int):
+  run, method = experiment_lib.load(grpo.get_config("tiny").to_dict())
+  run = dataclasses.replace(run, mesh=sharding.MeshConfig(data=devices))
+  task = tasks.load_task(run.data, run.rollout.completion_tokens, data_dir)
+  return programs_lib.make_programs(
+    experiment_lib.Experiment(run, method),
+    task,
+    sharding.make_mesh(run.mesh),
+  )
+
+
+def _compiled(programs, name):
+  """One of the four heavy programs, compiled on abstract arguments."""
+  state, task = programs.train.abstract, programs.task
+  prompts = jax.eval_shape(
+    programs.next_prompts, task.train.prompts, state.seed, state.step
+  )
+  rollouts, _ = jax.eval_shape(
+    programs.collect, state.params, state.seed, state.step, prompts
+  )
+  demonstrations = jax.eval_shape(
+    programs.demonstrations, task.train, state.seed, state.step
+  )
+  # Optax mixes integers and floats inside Adam.
+  with jax.numpy_dtype_promotion("standard"):
+    lowered = {
+      "collect": lambda: programs.collect.lower(
+        state.params, state.seed, state.step, prompts
+      ),
+      "decode": lambda: programs.decode.lower(state.params, prompts),
+      "train_step": lambda: programs.train_step.lower(state, rollouts),
+      "imitate": lambda: programs.imitate.lower(
+        programs.warm_start.abstract, demonstrations
+      ),
+    }[name]()
+    return lowered.compile()
+
+
+@pytest.mark.parametrize("name", ["collect", "decode", "train_step", "imitate"])
+def test_eight_devices_share_the_work(data_dir, name):
+  flops = lambda devices: _compiled(
+    _programs(data_dir, devices), name
+  ).cost_analysis()["flops"]
+  # An eighth each, and what little is the same for all.
+  assert flops(8) < flops(1) / 6
+
+
+@pytest.mark.parametrize("name", ["train_step", "imitate"])
+def test_updates_reuse_the_memory_of_the_state(data_dir, name):
+  programs = _programs(data_dir, 1)
+  memory = _compiled(programs, name).memory_analysis()
+  state = sum(
+    leaf.size * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(programs.train.abstract)
+  )
+  assert memory.alias_size_in_bytes >= state
