@@ -1,68 +1,130 @@
 """An objective applied to a batch: credit before the gradient, loss inside.
 
-The loss stays f32[B, T] until one reduction; sums and counts travel apart to
-the last division. Hence loss and gradient do not depend on how a batch is
-split, padded, ordered or spread over devices.
+Three stages. `assign_credit` runs once per rollout batch, `refine_credit` once
+per update, where a method looks at the current policy; both see the whole
+batch. `loss_and_terms` runs inside the gradient and looks at each row alone.
+The loss stays f32[B, T] (or f32[B]) until one reduction; sums and counts
+travel apart to the last division. Hence loss and gradient do not depend on how
+a batch is split, padded, ordered or spread over devices.
 """
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 
+from rlvr_jax import binding
+from rlvr_jax import errors
+from rlvr_jax import masked
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import records
-from rlvr_jax import token_weights
+from rlvr_jax.losses import behavior as behavior_lib
+from rlvr_jax.token_weights import shape as shape_lib
 
 Fields = dict[str, jax.Array]
+# Fields that `assign_credit` fills or changes.
+CREDIT_FIELDS = ("advantages", "token_advantages", "loss_mask")
+_CHANGED = (*CREDIT_FIELDS, "completion_mask", "rewards")
 
 
 def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
   """Adds advantages, token advantages and masks; once per rollout batch.
 
-  Token weights that name a live field are left to `loss_and_terms`.
+  Order: derived fields, reward shaping, advantage, filters, derived fields
+  that name credit, token weights. Whatever names the current policy is left
+  to `refine_credit`.
 
   Args:
     method: the bound method.
     fields: of one whole rollout batch; group statistics are taken over it.
 
   Returns:
-    The fields with `advantages`, `token_advantages`, `loss_mask`, and with
-    unjudged rows taken out of `completion_mask`.
+    The fields with `advantages`, `token_advantages` and `loss_mask` (0
+    without an advantage function), derived fields, shaped `rewards`, and with
+    unjudged and dropped rows taken out of `completion_mask`.
   """
   mask = fields["completion_mask"] * fields["valid"][:, None]
   # Only the view is frozen: live fields, where a caller passes them along,
   # keep their gradients.
-  view = jax.tree.map(lax.stop_gradient, fields | {"completion_mask": mask})
-  values = method.advantage(view)
-  shaped = view | {
-    "advantages": values,
+  view = _inert_padding(fields | {"completion_mask": mask})
+  view = jax.tree.map(lax.stop_gradient, view)
+  early = [part for part in method.derived if not _names_credit(part)]
+  view = _derive(early, view, live=False)
+  for shaping in method.reward_shaping:
+    view["rewards"] = shaping(view)
+  values = jnp.zeros_like(view["valid"])
+  if method.advantage:
+    values = method.advantage(view)
+    if isinstance(values, tuple):
+      values, keep = values
+      mask *= keep[:, None]
+  view["advantages"] = values
+  for part in method.filters:
+    mask *= part(view)[:, None]
+  view |= {
     "token_advantages": jnp.broadcast_to(values[:, None], mask.shape),
     "loss_mask": mask,
+    "completion_mask": mask,
   }
-  frozen = [w for w in method.token_weights if not objective_lib.is_live(w)]
-  shaped = _apply_weights(frozen, shaped)
-  return fields | {
-    name: shaped[name]
-    for name in (*objective_lib.CREDIT_FIELDS, "completion_mask")
-  }
+  late = [part for part in method.derived if _names_credit(part)]
+  view = _derive(late, view, live=False)
+  view = _weigh(method, view, live=False)
+  names = (*_CHANGED, *(part.name for part in method.derived))
+  return fields | {name: view[name] for name in names if name in view}
+
+
+def needs_old_logprobs(method: objective_lib.Objective) -> bool:
+  """Whether `assign_credit` reads old_logprobs, before any update."""
+  by_hook = objective_lib.functions(method)
+  hooks = ("reward_shaping", "advantage", "filters", "token_weights", "derived")
+  parts = [part for hook in hooks for part in by_hook[hook]]
+  return any(
+    "old_logprobs" in part.field_names for part in parts if not part.is_live
+  )
+
+
+def is_refined(method: objective_lib.Objective) -> bool:
+  """Whether credit looks at the current policy, at each update anew."""
+  return any(part.is_live for part in (*method.derived, *method.token_weights))
+
+
+def refine_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
+  """Applies what names the current policy; once per update.
+
+  Args:
+    method: the bound method.
+    fields: after `assign_credit`, of all rows of one update, with the live
+      fields of a forward pass. The live ones are frozen here.
+
+  Returns:
+    The fields with `token_advantages`, `loss_mask` and derived fields final.
+  """
+  if not is_refined(method):
+    return fields
+  view = jax.tree.map(lax.stop_gradient, _inert_padding(fields))
+  view = _derive(method.derived, view, live=True)
+  view = _weigh(method, view, live=True)
+  names = (*CREDIT_FIELDS, *(part.name for part in method.derived))
+  return fields | {name: view[name] for name in names}
 
 
 def counts(
   method: objective_lib.Objective, fields: Fields
 ) -> dict[str, jax.Array]:
-  """The denominators of the loss terms over a whole batch, f32[] each.
+  """The denominators of the loss terms over all rows of one update, f32[].
 
-  They depend on masks alone, so they are known before the forward pass: every
-  micro-batch divides its sums by the same counts, and the gradients add up to
-  that of the undivided batch.
+  They depend on masks alone: every micro-batch divides its sums by the same
+  counts, and the gradients add up to that of the undivided batch.
+
+  Returns:
+    "policy" for the policy's token losses, "tokens" for other token losses,
+    "rows" for losses per response.
   """
+  nothing = jnp.zeros_like(fields["completion_mask"])
+  row = jnp.zeros_like(nothing[:, 0])
   return {
-    name: mean.count
-    for name, mean in _reduce(
-      method,
-      fields,
-      dict.fromkeys(_terms(method), jnp.zeros_like(fields["loss_mask"])),
-    ).items()
+    "policy": _reduce(method, fields, nothing, policy=True).count,
+    "tokens": _reduce(method, fields, nothing, policy=False).count,
+    "rows": _reduce(method, fields, row, policy=False).count,
   }
 
 
@@ -71,70 +133,87 @@ def loss_and_terms(
   fields: Fields,
   batch_counts: dict[str, jax.Array],
 ) -> tuple[jax.Array, dict[str, records.Mean]]:
-  """The loss of (a part of) a batch, and its terms before division.
+  """The loss of (a part of) an update, and its terms before division.
 
   Args:
     method: the bound method.
-    fields: after `assign_credit`, with the live fields of a forward pass.
-    batch_counts: of the whole batch, from `counts`.
+    fields: after `refine_credit`, with the live fields of a forward pass.
+    batch_counts: of the whole update, from `counts`.
 
   Returns:
     f32[] loss and {term: Mean}. Summed over the parts of a batch, the losses
     give the loss of the batch.
   """
-  fields = _inert_padding(fields)
-  live = [w for w in method.token_weights if objective_lib.is_live(w)]
-  if live:
-    view = fields | {
-      name: lax.stop_gradient(fields[name])
-      for name in objective_lib.LIVE_FIELDS
-      if name in fields
-    }
-    shaped = _apply_weights(live, view)
-    fields = fields | {
-      name: shaped[name] for name in objective_lib.CREDIT_FIELDS
-    }
-  token_losses = {name: part(fields) for name, part in _terms(method).items()}
-  means = _reduce(method, fields, token_losses)
-  loss = jnp.zeros((), jnp.float32)
-  for name, part in _terms(method).items():
-    shared = records.Mean(means[name].total, batch_counts[name])
-    loss += part.coef * shared.value()
-  return loss, means
+  fields, weight = _correct(method, _inert_padding(fields))
+  policy = method.token_loss or method.sequence_loss
+  means, total = {}, 0.0
+  for name, part in [("policy", policy)] + [
+    (part.name, part) for part in method.regularizers
+  ]:
+    values, is_policy = part(fields), name == "policy"
+    if is_policy and values.ndim == 2:
+      values *= weight
+    means[name] = _reduce(method, fields, values, policy=is_policy)
+    kind = "rows" if values.ndim == 1 else ("policy" if is_policy else "tokens")
+    shared = records.Mean(means[name].total, batch_counts[kind])
+    total += part.coef * shared.value()
+  return total, means
 
 
-def _terms(method: objective_lib.Objective) -> dict[str, objective_lib.Bound]:
-  """The added parts of the loss by name; all are f32[B, T]."""
-  return {"policy": method.token_loss} | {
-    part.function.__name__: part for part in method.regularizers
-  }
+def _names_credit(part: binding.Bound) -> bool:
+  return any(name in CREDIT_FIELDS for name in part.field_names)
 
 
-def _reduce(method, fields, token_losses) -> dict[str, records.Mean]:
-  """Sum and count of each term.
+def _derive(parts, fields: Fields, live: bool) -> Fields:
+  for part in parts:
+    if part.is_live == live:
+      fields = fields | {part.name: part(fields)}
+  return fields
+
+
+def _weigh(method, fields: Fields, live: bool) -> Fields:
+  for part in method.token_weights:
+    if part.is_live == live:
+      shape = shape_lib.TokenShape(*part(fields))
+      credit = fields["token_advantages"] * shape.weight + shape.bonus
+      fields = fields | {
+        "token_advantages": credit,
+        "loss_mask": fields["loss_mask"] * shape.mask,
+      }
+  return fields
+
+
+def _correct(method, fields: Fields) -> tuple[Fields, jax.Array | float]:
+  """Applies the behavior corrections; returns the policy term's factor."""
+  view = jax.tree.map(lax.stop_gradient, fields)
+  weight, replaced_by = 1.0, None
+  for part in method.behavior:
+    found = behavior_lib.Behavior(*part(view))
+    weight *= found.weight
+    if found.old_logprobs is not None:
+      if replaced_by:
+        raise errors.UserError(
+          f"config.behavior: {replaced_by} and {part.name} both replace"
+          " old_logprobs: keep one of them"
+        )
+      replaced_by = part.name
+      fields = fields | {"old_logprobs": found.old_logprobs}
+  return fields, weight
+
+
+def _reduce(method, fields: Fields, values, policy: bool) -> records.Mean:
+  """Sum and count of one term.
 
   The policy term is summed under the loss mask. Regularizers hold on every
   generated token, whatever a method's masks silence.
   """
-  reduced = {}
-  for name, values in token_losses.items():
-    view = fields | {"token_losses": values}
-    if name != "policy":
-      view["loss_mask"] = fields["completion_mask"]
-    reduced[name] = method.aggregate(view)
-  return reduced
-
-
-def _apply_weights(weights, fields: Fields) -> Fields:
-  for weight in weights:
-    shape = token_weights.TokenShape(*weight(fields))
-    fields = fields | {
-      "token_advantages": (
-        fields["token_advantages"] * shape.weight + shape.bonus
-      ),
-      "loss_mask": fields["loss_mask"] * shape.mask,
-    }
-  return fields
+  mask = fields["completion_mask"]
+  if values.ndim == 1:
+    return masked.masked_mean(values, masked.row_weights(mask))
+  loss_mask = fields["loss_mask"] if policy else mask
+  return method.aggregate(
+    fields | {"token_losses": values, "loss_mask": loss_mask}
+  )
 
 
 def _inert_padding(fields: Fields) -> Fields:

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 from rlvr_jax import checkpoints
 from rlvr_jax import errors
 from rlvr_jax import evaluation
+from rlvr_jax import hooks
 from rlvr_jax import names
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
+from rlvr_jax import parts
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import update
@@ -51,15 +53,6 @@ class Experiment(NamedTuple):
   method: objective_lib.Objective
 
 
-_HOOKS = (
-  "advantage",
-  "token_weights",
-  "token_loss",
-  "regularizers",
-  "aggregate",
-)
-
-
 def load(config: Mapping[str, Any]) -> Experiment:
   """Types, binds and checks an experiment file.
 
@@ -73,14 +66,14 @@ def load(config: Mapping[str, Any]) -> Experiment:
   run_keys = [field.name for field in dataclasses.fields(Run)]
   chosen = [
     name.partition(":")[2] or name
-    for hook in ("token_weights", "regularizers")
+    for hook in hooks.MANY
     for name in config.get(hook, ())
   ]
   for key in config:
-    if key not in (*run_keys, *_HOOKS, *chosen):
+    if key not in (*run_keys, *hooks.ROOMS, *chosen):
       raise errors.UserError(
         f"config.{key} is read by nothing:"
-        f" {names.did_you_mean(key, (*run_keys, *_HOOKS, *chosen))}"
+        f" {names.did_you_mean(key, (*run_keys, *hooks.ROOMS, *chosen))}"
       )
   run = settings.typed(
     Run, {key: config[key] for key in run_keys if key in config}, "config"
@@ -124,12 +117,14 @@ def _check(experiment: Experiment) -> None:
     f"config.rollout.temperature is {run.rollout.temperature}: training needs"
     " samples, set it above 0",
   )
-  settings.require(
-    "group_ids" not in method.advantage.field_names or samples > 1,
-    f"config.rollout.num_generations is {samples}, but"
-    f" {method.advantage.function.__name__} compares the samples of a prompt"
-    " with each other: set it to 2 or more",
-  )
+  for part in (
+    p for parts in objective_lib.functions(method).values() for p in parts
+  ):
+    settings.require(
+      "group_ids" not in part.field_names or samples > 1,
+      f"config.rollout.num_generations is {samples}, but {part.name} compares"
+      " the samples of a prompt with each other: set it to 2 or more",
+    )
   _check_splits(run)
 
 
@@ -162,7 +157,7 @@ def _check_splits(run: Run) -> None:
   prompts = run.prompts_per_step // run.update.num_minibatches
   samples = run.rollout.num_generations
   settings.require(
-    update.splits_evenly(run.update.num_micro_batches, prompts, samples),
+    parts.splits_evenly(run.update.num_micro_batches, prompts, samples),
     f"config.update.num_micro_batches is {run.update.num_micro_batches}, which"
     f" does not split {prompts} prompts of {samples} samples evenly: choose a"
     f" divisor of {prompts}, or {prompts} times a divisor of {samples}",

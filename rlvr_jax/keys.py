@@ -18,6 +18,7 @@ STREAMS = (
   "evaluate",
   "warm_start_order",
   "warm_start_draw",
+  "credit",
 )
 
 

@@ -48,7 +48,8 @@ def group_mean(
 ) -> jax.Array:
   """Mean over the valid rows of each row's group, f32[B]; 0 if none is."""
   count = group_sum(jnp.ones_like(values), group_ids, valid)
-  return group_sum(values, group_ids, valid) / jnp.maximum(count, 1.0)
+  total = group_sum(values, group_ids, valid)
+  return total / jnp.where(count > 0, count, 1.0)
 
 
 def group_centred(
@@ -84,4 +85,51 @@ def group_std(
   count = group_sum(jnp.ones_like(values), group_ids, valid)
   centred = group_centred(values, group_ids, valid)
   squares = group_sum(jnp.square(centred), group_ids, valid)
-  return jnp.sqrt(squares / jnp.maximum(count - float(ddof), 1.0))
+  freedom = count - float(ddof)
+  return jnp.sqrt(squares / jnp.where(freedom > 0, freedom, 1.0))
+
+
+def largest(
+  values: jax.Array, weights: jax.Array, budget: jax.Array
+) -> jax.Array:
+  """1 on the largest values until their weight reaches a budget, 0 elsewhere.
+
+  A row that stands twice with half the weight is chosen as it would be once.
+  Ties go to the lower flat index. Weights are added up in the type of
+  `weights`: float32 counts tokens exactly up to 2 ** 24 of them.
+
+  Args:
+    values: f32[B, T].
+    weights: f32[B, T], 0 on cells that cannot be chosen.
+    budget: f32[], total weight to choose.
+
+  Returns:
+    f32[B, T] of zeros and ones.
+  """
+  chex.assert_equal_shape([values, weights])
+  weights = weights.reshape(-1)
+  ranked = jnp.where(weights > 0, values.reshape(-1), -jnp.inf)
+  order = jnp.argsort(ranked, descending=True, stable=True)
+  sorted_weights = weights[order]
+  before = jnp.cumsum(sorted_weights) - sorted_weights
+  chosen = (before < budget) & (sorted_weights > 0)
+  flat = jnp.zeros_like(weights).at[order].set(chosen.astype(weights.dtype))
+  return flat.reshape(values.shape)
+
+
+def share(frac: float, count: jax.Array, *, up: bool = False) -> jax.Array:
+  """A whole number of `count` things, at least 1: floor or ceil of frac * n.
+
+  0.3 of ten is 3 in float32 too: products within 1e-6 of a whole number are
+  taken for it.
+  """
+  exact = frac * count
+  nearest = jnp.round(exact)
+  close = jnp.abs(exact - nearest) <= 1e-6 * jnp.maximum(exact, 1.0)
+  whole = jnp.ceil(exact) if up else jnp.floor(exact)
+  return jnp.maximum(jnp.where(close, nearest, whole), 1.0)
+
+
+def row_weights(mask: jax.Array) -> jax.Array:
+  """Weight of each row, f32[B]: that of its tokens, 0 if it has none."""
+  return jnp.max(mask, axis=1, initial=0.0)

@@ -6,6 +6,7 @@ A module's namespace is the registry: there is nothing to register with.
 from collections.abc import Callable, Iterable
 import difflib
 import importlib
+import inspect
 import types
 
 from rlvr_jax import errors
@@ -19,13 +20,26 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
   return f"{hint}choose one of {', '.join(valid)}"
 
 
-def resolve(field: str, name: str, namespace: types.ModuleType) -> Callable:
+def public_functions(module: types.ModuleType) -> dict[str, Callable]:
+  """A module's own functions by name, or those that its `__all__` lists."""
+  if hasattr(module, "__all__"):
+    return {name: getattr(module, name) for name in module.__all__}
+  return {
+    name: value
+    for name, value in vars(module).items()
+    if inspect.isfunction(value)
+    and value.__module__ == module.__name__
+    and not name.startswith("_")
+  }
+
+
+def resolve(field: str, name: str, *modules: types.ModuleType) -> Callable:
   """The public function of that name, or a user's own by "module:function".
 
   Args:
     field: where the name was given, for the message.
     name: what was given.
-    namespace: whose `__all__` lists the valid names.
+    *modules: whose functions are the valid names.
 
   Raises:
     errors.UserError: if there is no such function.
@@ -39,9 +53,12 @@ def resolve(field: str, name: str, namespace: types.ModuleType) -> Callable:
         f"{field} is {name!r}, which cannot be imported ({error}): check"
         " the spelling and that its folder is on PYTHONPATH"
       ) from error
-  if name not in namespace.__all__:
-    remedy = did_you_mean(name, namespace.__all__)
+  valid: dict[str, Callable] = {}
+  for module in modules:
+    valid |= public_functions(module)
+  if name not in valid:
     raise errors.UserError(
-      f"{field} is {name!r}: {remedy}, or name your own as 'module:function'"
+      f"{field} is {name!r}: {did_you_mean(name, valid)}, or name your own as"
+      " 'module:function'"
     )
-  return getattr(namespace, name)
+  return valid[name]

@@ -10,151 +10,136 @@ hyper-parameter. That is all the magic there is; in a notebook an objective is
       method, fields, credit.counts(method, fields))
 """
 
-from collections.abc import Callable, Mapping
-import inspect
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
-
-from rlvr_jax import advantages
+from rlvr_jax import checks
 from rlvr_jax import errors
-from rlvr_jax import losses
 from rlvr_jax import names
-from rlvr_jax import token_weights
-
-# Fields that exist only inside the gradient; selectors see them frozen.
-LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs")
-# Fields that the trainer fills for every rollout batch.
-BATCH_FIELDS = (
-  "completion_mask",
-  "group_ids",
-  "sample_index",
-  "valid",
-  "finished",
-  "sampler_logprobs",
-  "log_kept_mass",
-  "frozen_entropies",
-  "frozen_mean_logprobs",
-  "rewards",
-  "is_correct",
-  "outcomes",
-  "old_logprobs",
-)
-# Fields that `credit.assign_credit` fills.
-CREDIT_FIELDS = ("advantages", "token_advantages", "loss_mask")
-
-
-class Bound(NamedTuple):
-  """A method's function with its hyper-parameters and the fields it names."""
-
-  function: Callable[..., Any]
-  settings: dict[str, Any]
-  field_names: tuple[str, ...]
-  coef: float = 1.0
-
-  def __call__(self, fields: Mapping[str, jax.Array]) -> Any:
-    picked = {name: fields[name] for name in self.field_names}
-    return self.function(**picked, **self.settings)
-
-
-def bound(
-  function: Callable[..., Any], *, coef: float = 1.0, **settings: Any
-) -> Bound:
-  """Binds hyper-parameters; the rest of the signature names fields.
-
-  Args:
-    function: a method's function.
-    coef: weight of its term in the loss.
-    **settings: values of hyper-parameters.
-
-  Raises:
-    errors.UserError: if a setting is not a hyper-parameter of the function.
-  """
-  parameters = inspect.signature(function).parameters.values()
-  hyper = [p.name for p in parameters if p.default is not p.empty]
-  for name in settings:
-    if name not in hyper:
-      remedy = (
-        names.did_you_mean(name, hyper) if hyper else "it has none: remove it"
-      )
-      raise errors.UserError(
-        f"{function.__name__} has no hyper-parameter {name!r}: {remedy}"
-      )
-  fields = tuple(p.name for p in parameters if p.default is p.empty)
-  return Bound(function, settings, fields, coef)
+from rlvr_jax.binding import Bound
+from rlvr_jax.binding import bound
+from rlvr_jax.hooks import MANY
+from rlvr_jax.hooks import ROOMS
+from rlvr_jax.hooks import SINGLE
+from rlvr_jax.losses import aggregate
 
 
 class Objective(NamedTuple):
-  """The functions of one method, by the hook they touch.
+  """The functions of one method, by hook.
 
   Attributes:
-    advantage: rewards and groups -> f32[B].
-    token_loss: live and frozen fields -> f32[B, T].
+    advantage: fields -> f32[B], or (f32[B], keep f32[B]).
+    token_loss: live and frozen fields -> f32[B, T]; either this or
+    sequence_loss: live and frozen fields -> f32[B].
+    reward_shaping: fields -> f32[B], each replaces `rewards`.
+    filters: fields -> keep f32[B]; dropped rows leave the loss altogether.
     token_weights: fields -> TokenShape; composed in this order.
-    regularizers: fields -> f32[B, T], each added with its `coef`.
+    behavior: fields -> Behavior, corrections of the policy term.
+    regularizers: fields -> f32[B, T] or f32[B], each added with its `coef`.
     aggregate: token losses and masks -> Mean.
+    derived: fields -> the field of the function's name.
   """
 
-  advantage: Bound
-  token_loss: Bound
+  advantage: Bound | None = None
+  token_loss: Bound | None = None
+  sequence_loss: Bound | None = None
+  reward_shaping: tuple[Bound, ...] = ()
+  filters: tuple[Bound, ...] = ()
   token_weights: tuple[Bound, ...] = ()
+  behavior: tuple[Bound, ...] = ()
   regularizers: tuple[Bound, ...] = ()
-  aggregate: Bound = bound(losses.token_mean)
+  aggregate: Bound = bound(aggregate.token_mean)
+  derived: tuple[Bound, ...] = ()
 
 
-def is_live(part: Bound) -> bool:
-  """Whether a part needs the forward pass inside the gradient."""
-  return any(name in LIVE_FIELDS for name in part.field_names)
+def functions(objective: Objective) -> dict[str, tuple[Bound, ...]]:
+  """All functions of an objective by hook, none left out."""
+  by_hook = objective._asdict()
+  return {
+    hook: by_hook[hook]
+    if hook in MANY
+    else (by_hook[hook],) * bool(by_hook[hook])
+    for hook in ROOMS
+  }
 
 
 def needed_fields(objective: Objective) -> frozenset[str]:
-  """Names of the fields that the objective's functions read."""
-  parts = [objective.advantage, objective.token_loss]
-  parts += [*objective.token_weights, *objective.regularizers]
-  return frozenset().union(*(part.field_names for part in parts))
+  """Names of the fields that have to be filled before the objective runs.
+
+  `ref_logprobs` among them asks for a pass of the reference policy.
+  """
+  by_hook = functions(objective)
+  parts = sum((by_hook[hook] for hook in ROOMS if hook != "aggregate"), ())
+  named = frozenset().union(*(part.field_names for part in parts))
+  return named - {part.name for part in objective.derived}
 
 
 def bind(config: Mapping[str, Any]) -> Objective:
   """The Objective that an experiment file names.
 
   Args:
-    config: with `advantage`, `token_loss` and `aggregate`, each a name or
-      dict(name=..., hyper-parameters), the tuples of names `token_weights` and
-      `regularizers`, and a block of hyper-parameters under each of those
-      names; a regularizer's block also holds its `coef`.
+    config: single hooks hold a name or dict(name=..., hyper-parameters); the
+      others hold a tuple of names, with a block of hyper-parameters under each
+      of those names, and its `coef` for a regularizer.
 
   Raises:
-    errors.UserError: for an unknown name or hyper-parameter, or a field that
-      no run can fill.
+    errors.UserError: for an unknown name or hyper-parameter, two functions for
+      one place, none for a place that needs one, or a field that no run fills.
   """
-  objective = Objective(
-    advantage=_bind_one(config, "advantage", advantages),
-    token_loss=_bind_one(config, "token_loss", losses),
-    token_weights=_bind_many(config, "token_weights", token_weights),
-    regularizers=_bind_many(config, "regularizers", losses),
-    aggregate=_bind_one(config, "aggregate", losses),
-  )
-  known = (*BATCH_FIELDS, *CREDIT_FIELDS, *LIVE_FIELDS)
-  for name in sorted(needed_fields(objective) - set(known)):
-    raise errors.UserError(
-      f"the objective names the field {name!r}, which no run fills:"
-      f" {names.did_you_mean(name, known)}"
-    )
+  single = {
+    hook: _bind_one(config, hook) for hook in SINGLE if config.get(hook)
+  }
+  many = {hook: _bind_many(config, hook) for hook in MANY}
+  objective = Objective(**single, **many)
+  _check(objective)
   return objective
 
 
-def _bind_one(config, hook: str, namespace) -> Bound:
+def _bind_one(config, hook: str) -> Bound:
   block = config[hook]
   block = {"name": block} if isinstance(block, str) else dict(block)
-  function = names.resolve(f"config.{hook}.name", block.pop("name"), namespace)
-  return bound(function, **block)
-
-
-def _bind_many(config, hook: str, namespace) -> tuple[Bound, ...]:
-  return tuple(
-    bound(
-      names.resolve(f"config.{hook}", name, namespace),
-      **dict(config.get(name.partition(":")[2] or name, {})),
-    )
-    for name in config.get(hook, ())
+  name = block.pop("name")
+  return bound(
+    names.resolve(f"config.{hook}.name", name, *ROOMS[hook]), **block
   )
+
+
+def _bind_many(config, hook: str) -> tuple[Bound, ...]:
+  def bind_name(name: str) -> Bound:
+    function = names.resolve(f"config.{hook}", name, *ROOMS[hook])
+    return bound(function, **dict(config.get(function.__name__, {})))
+
+  return tuple(bind_name(name) for name in config.get(hook, ()))
+
+
+def _check(objective: Objective) -> None:
+  losses = [
+    part for part in (objective.token_loss, objective.sequence_loss) if part
+  ]
+  if len(losses) != 1:
+    found = " and ".join(part.name for part in losses) or "neither"
+    raise errors.UserError(
+      f"config.token_loss and config.sequence_loss name {found}: a method has"
+      " one of them"
+    )
+  for hook, parts in functions(objective).items():
+    named = [part.name for part in parts]
+    for name in named:
+      if named.count(name) > 1:
+        raise errors.UserError(
+          f"config.{hook} names {name} twice: their settings would be shared,"
+          " so list it once"
+        )
+  filled = set(checks.SHAPES) - {"token_losses", *checks.DERIVED}
+  for part in objective.derived:
+    if part.name in filled:
+      raise errors.UserError(
+        f"config.derived names {part.name}, a field that every run fills:"
+        " give the function another name"
+      )
+  for name in sorted(needed_fields(objective) - filled):
+    raise errors.UserError(
+      f"the objective names the field {name!r}, which no run fills:"
+      f" {names.did_you_mean(name, filled)}, or name a function of that name"
+      " in config.derived"
+    )

@@ -15,6 +15,7 @@ from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import keys
 from rlvr_jax import names
+from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import records
 from rlvr_jax import rewards
@@ -87,8 +88,8 @@ def make_programs(
 
   warm_optimizer = optimizers.make_optimizer(run.warm_start.optimizer)
   optimizer = optimizers.make_optimizer(run.optimizer)
-  warm_phase = _phase(run, warm_optimizer, mesh)
-  phase = _phase(run, optimizer, mesh)
+  warm_phase = _phase(run, warm_start.IMITATION, warm_optimizer, mesh)
+  phase = _phase(run, method, optimizer, mesh)
   params = jax.tree.map(lambda x: x.sharding, phase.abstract.params)
 
   def compiled_update(phase: Phase, **settings):
@@ -161,14 +162,21 @@ def make_programs(
 
 
 def _phase(
-  run: experiment_lib.Run, optimizer: optax.GradientTransformation, mesh
+  run: experiment_lib.Run,
+  method: objective_lib.Objective,
+  optimizer: optax.GradientTransformation,
+  mesh,
 ) -> Phase:
+  has_reference = "ref_logprobs" in objective_lib.needed_fields(method)
+
   def boxed_state(params: Any) -> records.TrainState:
     return records.TrainState(
       step=jnp.zeros((), jnp.int32),
       seed=jnp.asarray(run.seed, jnp.int32),
       params=params,
       opt_state=optimizer.init(params),
+      # What RL starts from.
+      ref_params=params if has_reference else None,
     )
 
   def boxed_fresh() -> records.TrainState:

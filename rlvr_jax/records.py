@@ -88,10 +88,6 @@ class RolloutBatch:
     is_correct: f32[B], the verifier's bit; never a shaped reward.
     outcomes: i32[B], index into `OUTCOMES`.
     old_logprobs: f32[B, T], trainer's weights at rollout time.
-    advantages: f32[B], credit per row.
-    token_advantages: f32[B, T], after token weights.
-    loss_mask: f32[B, T], numerator of the loss; completion_mask is the
-      denominator.
   """
 
   prompts: PromptBatch
@@ -109,9 +105,6 @@ class RolloutBatch:
   is_correct: jax.Array | None = None
   outcomes: jax.Array | None = None
   old_logprobs: jax.Array | None = None
-  advantages: jax.Array | None = None
-  token_advantages: jax.Array | None = None
-  loss_mask: jax.Array | None = None
 
 
 # How a row ended, in the order of `RolloutBatch.outcomes`.
@@ -138,18 +131,31 @@ class TrainState:
       coordinates of the draw.
     params: pytree of float32 parameters.
     opt_state: the optimizer's state for them.
+    ref_params: the frozen reference, where a method names `ref_logprobs`;
+      else None.
   """
 
   step: jax.Array
   seed: jax.Array
   params: Any
   opt_state: Any
+  ref_params: Any = None
 
 
 def fields(record: RolloutBatch) -> dict[str, jax.Array]:
-  """The filled array fields of a batch by name, as objectives see them."""
-  return {
+  """The array fields of a batch by name, as objectives see them.
+
+  Beside the filled attributes: `prompt_ids` i32[B], and `frozen_logprobs`
+  f32[B, T], the sampler's log-probabilities before truncation, nats.
+  """
+  filled = {
     name: value
     for name, value in vars(record).items()
     if name != "prompts" and value is not None
   }
+  num_rows = record.completion_tokens.shape[0]
+  repeat = num_rows // record.prompts.prompt_ids.shape[0]
+  filled["prompt_ids"] = jnp.repeat(record.prompts.prompt_ids, repeat)
+  if record.sampler_logprobs is not None:
+    filled["frozen_logprobs"] = record.sampler_logprobs + record.log_kept_mass
+  return filled

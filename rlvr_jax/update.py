@@ -1,15 +1,17 @@
 """The optimizer step: credit, loss, gradient and update in one function."""
 
 import dataclasses
+import functools
 
-from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
 import optax
 
 from rlvr_jax import credit
+from rlvr_jax import keys
 from rlvr_jax import objective as objective_lib
+from rlvr_jax import parts as parts_lib
 from rlvr_jax import records
 from rlvr_jax.metrics import policy
 from rlvr_jax.models import transformer
@@ -28,15 +30,6 @@ class UpdateConfig:
   num_micro_batches: int = 1
 
 
-@struct.dataclass
-class _Part:
-  """A share of a batch: prompts, their completions, and all array fields."""
-
-  prompts: records.PromptBatch
-  completion_tokens: jax.Array
-  fields: Fields
-
-
 def train_step(
   state: records.TrainState,
   rollouts: records.RolloutBatch,
@@ -50,8 +43,8 @@ def train_step(
   """One rollout batch: credit once, then one or more optimizer updates.
 
   Pure. With a single update the policy has not moved since the rollout, so
-  old_logprobs are the live ones under stop-gradient; with more they are scored
-  by a pass of their own before the first.
+  old_logprobs are the live ones under stop-gradient; with more, or if credit
+  reads them, they are scored by a pass of their own before the first.
 
   Args:
     state: before; donate it when compiling.
@@ -65,20 +58,25 @@ def train_step(
   Returns:
     The state after, and metrics by name, f32[] each.
   """
-  fields = records.fields(rollouts)
-  tokens = fields.pop("completion_tokens")
-  if config.num_minibatches > 1:
-    scores = scoring.score_completions(
-      model, state.params, rollouts.prompts, tokens, temperature=temperature
-    )
-    fields["old_logprobs"] = lax.stop_gradient(scores.logprobs)
-  fields = credit.assign_credit(method, fields)
-  batch = _Part(rollouts.prompts, tokens, fields)
+  forward = functools.partial(_score, model, temperature)
+  named = objective_lib.needed_fields(method)
+  fields = records.fields(rollouts) | {"step": state.step}
+  if "token_uniforms" in named:
+    fields["token_uniforms"] = _token_uniforms(state, fields)
+  batch = parts_lib.Part(rollouts.prompts, rollouts.completion_tokens, fields)
+  micro = config.num_micro_batches * config.num_minibatches
+  if "ref_logprobs" in named:
+    scores = _in_parts(forward, state.ref_params, batch, micro)
+    batch.fields["ref_logprobs"] = scores.logprobs
+  if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
+    scores = _in_parts(forward, state.params, batch, micro)
+    batch.fields["old_logprobs"] = scores.logprobs
+  batch = batch.replace(fields=credit.assign_credit(method, batch.fields))
 
-  def update(carry, part: _Part):
+  def update(carry, part: parts_lib.Part):
     params, opt_state = carry
     grads, measured = _gradient(
-      params, part, model, method, config.num_micro_batches, temperature
+      params, part, forward, method, config.num_micro_batches
     )
     updates, opt_state = optimizer.update(grads, opt_state, params)
     measured |= {"policy/grad_norm": optax.tree.norm(grads)}
@@ -88,7 +86,7 @@ def train_step(
   if config.num_minibatches == 1:
     (params, opt_state), metrics = update(carry, batch)
   else:
-    parts = _split(batch, config.num_minibatches)
+    parts = parts_lib.split(batch, config.num_minibatches)
     (params, opt_state), measured = lax.scan(update, carry, parts)
     metrics = jax.tree.map(jnp.mean, measured)
   return (
@@ -97,39 +95,72 @@ def train_step(
   )
 
 
-def _gradient(params, part, model, method, num_micro_batches, temperature):
-  """Gradient of the loss of one update, summed over its micro-batches."""
-  denominators = credit.counts(method, part.fields)
+def _token_uniforms(state: records.TrainState, fields: Fields) -> jax.Array:
+  """Random numbers by prompt, sample and position, f32[B, T]."""
+  key = keys.stream_key(state.seed, "credit", state.step)
+  row_keys = keys.row_keys(key, fields["prompt_ids"], fields["sample_index"])
+  return keys.position_uniforms(row_keys, fields["completion_mask"].shape[1])
 
-  def loss(params, part: _Part):
-    scores = scoring.score_completions(
-      model,
-      params,
-      part.prompts,
-      part.completion_tokens,
-      temperature=temperature,
-    )
-    fields = part.fields | {
-      "logprobs": scores.logprobs,
-      "entropies": scores.entropies,
-      "mean_logprobs": scores.mean_logprobs,
-    }
-    if "old_logprobs" not in fields:
-      fields["old_logprobs"] = lax.stop_gradient(scores.logprobs)
+
+def _score(
+  model, temperature, params, part: parts_lib.Part
+) -> scoring.TokenScores:
+  return scoring.score_completions(
+    model,
+    params,
+    part.prompts,
+    part.completion_tokens,
+    temperature=temperature,
+  )
+
+
+def _in_parts(forward, params, batch: parts_lib.Part, num_parts: int):
+  """A forward pass without gradient, a part of the batch at a time."""
+  if num_parts == 1:
+    return jax.tree.map(lax.stop_gradient, forward(params, batch))
+  scores = lax.map(
+    lambda part: forward(params, part), parts_lib.split(batch, num_parts)
+  )
+  num_prompts = batch.prompts.prompt_ids.shape[0]
+  joined = jax.tree.map(lambda x: parts_lib.joined_rows(x, num_prompts), scores)
+  return jax.tree.map(lax.stop_gradient, joined)
+
+
+def _gradient(params, part: parts_lib.Part, forward, method, num_micro_batches):
+  """Gradient of the loss of one update, summed over its micro-batches."""
+
+  def live_fields(scores: scoring.TokenScores, fields: Fields) -> Fields:
+    frozen = lax.stop_gradient(scores.logprobs)
+    return {"old_logprobs": frozen} | fields | vars(scores)
+
+  def loss(params, part: parts_lib.Part, denominators):
+    fields = live_fields(forward(params, part), part.fields)
+    if denominators is None:
+      fields = credit.refine_credit(method, fields)
+      denominators = credit.counts(method, fields)
     value, terms = credit.loss_and_terms(method, fields, denominators)
     return value, (value, terms, policy.token_means(fields))
 
   gradient = jax.grad(loss, has_aux=True)
   if num_micro_batches == 1:
-    grads, aux = gradient(params, part)
+    grads, aux = gradient(params, part, None)
   else:
-    parts = _split(part, num_micro_batches)
+    fields = part.fields
+    if credit.is_refined(method):
+      # Statistics of the current policy are those of the whole update.
+      scores = _in_parts(forward, params, part, num_micro_batches)
+      fields = credit.refine_credit(method, live_fields(scores, fields))
+      part = part.replace(fields=fields)
+    denominators = credit.counts(method, fields)
+    parts = parts_lib.split(part, num_micro_batches)
     shapes = jax.eval_shape(
-      lambda: gradient(params, jax.tree.map(lambda x: x[0], parts))
+      lambda: gradient(
+        params, jax.tree.map(lambda x: x[0], parts), denominators
+      )
     )
     (grads, aux), _ = lax.scan(
       lambda total, part: (
-        jax.tree.map(jnp.add, total, gradient(params, part)),
+        jax.tree.map(jnp.add, total, gradient(params, part, denominators)),
         None,
       ),
       jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes),
@@ -144,41 +175,3 @@ def _gradient(params, part, model, method, num_micro_batches, temperature):
   }
   measured |= {f"policy/{name}": mean.value() for name, mean in means.items()}
   return grads, measured
-
-
-def _split(part: _Part, num_parts: int) -> _Part:
-  """[G, ...] and [B, ...] -> [num_parts, ...]; prompts stay with their rows.
-
-  Part i takes every num_parts-th prompt, so that each part is spread over all
-  devices as the whole was. More parts than prompts share a prompt's rows out.
-  """
-  num_prompts = part.prompts.prompt_ids.shape[0]
-  samples = part.completion_tokens.shape[0] // num_prompts
-  groups = min(num_parts, num_prompts)
-  shares = num_parts // groups
-
-  def split_prompts(x):
-    x = x.reshape(num_prompts // groups, groups, *x.shape[1:]).swapaxes(0, 1)
-    return jnp.repeat(x, shares, axis=0)
-
-  def split_rows(x):
-    x = x.reshape(
-      num_prompts // groups, groups, shares, samples // shares, *x.shape[1:]
-    )
-    x = jnp.moveaxis(x, 0, 2)
-    return x.reshape(num_parts, -1, *x.shape[4:])
-
-  return _Part(
-    prompts=jax.tree.map(split_prompts, part.prompts),
-    completion_tokens=split_rows(part.completion_tokens),
-    fields=jax.tree.map(split_rows, part.fields),
-  )
-
-
-def splits_evenly(num_parts: int, num_prompts: int, samples: int) -> bool:
-  """Whether a batch of num_prompts * samples rows has so many equal parts."""
-  if num_parts <= num_prompts:
-    return num_prompts % num_parts == 0
-  return (
-    num_parts % num_prompts == 0 and samples % (num_parts // num_prompts) == 0
-  )

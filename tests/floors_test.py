@@ -10,6 +10,8 @@ import pytest
 # Module or package -> floor, the longest prefix counts.
 _FLOORS = {
   "rlvr_jax": 0,
+  "rlvr_jax.binding": 0,
+  "rlvr_jax.checks": 0,
   "rlvr_jax.errors": 0,
   "rlvr_jax.keys": 0,
   "rlvr_jax.masked": 0,
@@ -19,6 +21,7 @@ _FLOORS = {
   "kernels": 1,
   "rlvr_jax.ops": 1,
   "rlvr_jax.advantages": 2,
+  "rlvr_jax.derived": 2,
   "rlvr_jax.losses": 2,
   "rlvr_jax.metrics": 2,
   "rlvr_jax.models": 2,
@@ -37,7 +40,9 @@ _FLOORS = {
   "rlvr_jax.credit": 4,
   "rlvr_jax.evaluation": 4,
   "rlvr_jax.experiment": 4,
+  "rlvr_jax.hooks": 4,
   "rlvr_jax.objective": 4,
+  "rlvr_jax.parts": 4,
   "rlvr_jax.programs": 4,
   "rlvr_jax.summary": 4,
   "rlvr_jax.update": 4,
@@ -49,6 +54,7 @@ _FLOORS = {
 # Rooms of one floor that know nothing of each other.
 _SIBLINGS = (
   "rlvr_jax.advantages",
+  "rlvr_jax.derived",
   "rlvr_jax.losses",
   "rlvr_jax.metrics",
   "rlvr_jax.models",

@@ -202,7 +202,10 @@ def test_eight_devices_run_the_same_experiment(reference, tmp_path):
   mesh = [f"--config.mesh.{axis}=2" for axis in ("data", "fsdp", "tensor")]
   code, _, err = _run(folder, *mesh, "--config.num_steps=10", devices=8)
   assert code == 0, err
-  for ours, theirs in zip(_lines(folder), _lines(reference), strict=False):
+  # Rounding differs, so that sooner or later one sampled token does too: the
+  # first steps agree closely, the later ones are only another draw.
+  assert len(_lines(folder)) == 11
+  for ours, theirs in zip(_lines(folder)[:4], _lines(reference), strict=False):
     assert ours.keys() == theirs.keys()
     for name in ours:
       # The gap between sampler and trainer is rounding, and rounds anew.

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 
 from rlvr_jax import advantages
 from rlvr_jax import losses
@@ -97,19 +96,3 @@ def test_credit_is_given_once_over_the_whole_batch():
     together.params,
     params,
   )
-
-
-@pytest.mark.parametrize(
-  "parts, prompts, samples, expected",
-  [
-    (1, 4, 2, True),
-    (2, 4, 2, True),
-    (3, 4, 2, False),
-    (8, 4, 2, True),
-    (16, 4, 2, False),
-    (6, 4, 3, False),
-    (12, 4, 3, True),
-  ],
-)
-def test_which_splits_are_even(parts, prompts, samples, expected):
-  assert update.splits_evenly(parts, prompts, samples) == expected

@@ -2,19 +2,43 @@
 
 Nothing here knows of models, configurations or batches: import one function
 into any loop. Reduce with one of `token_mean`, `sequence_mean` and
-`fixed_length`, which return sum and count apart.
+`fixed_length`, which return sum and count apart. Every function looks at its
+own rows alone; what needs the whole batch is an advantage, a token weight or
+a derived field.
 """
 
 from rlvr_jax.losses.aggregate import fixed_length
 from rlvr_jax.losses.aggregate import sequence_mean
 from rlvr_jax.losses.aggregate import token_mean
+from rlvr_jax.losses.behavior import Behavior
+from rlvr_jax.losses.behavior import truncated_importance
+from rlvr_jax.losses.clipped import cispo
+from rlvr_jax.losses.clipped import gspo
 from rlvr_jax.losses.clipped import ppo_clip
+from rlvr_jax.losses.covariance import clip_cov
+from rlvr_jax.losses.covariance import kl_cov
 from rlvr_jax.losses.likelihood import negative_log_likelihood
+from rlvr_jax.losses.likelihood import reinforce
+from rlvr_jax.losses.regularizers import entropy_bonus
+from rlvr_jax.losses.regularizers import kl_k1
+from rlvr_jax.losses.regularizers import kl_k2
+from rlvr_jax.losses.regularizers import kl_k3
 
 __all__ = [
+  "Behavior",
+  "cispo",
+  "clip_cov",
+  "entropy_bonus",
   "fixed_length",
+  "gspo",
+  "kl_cov",
+  "kl_k1",
+  "kl_k2",
+  "kl_k3",
   "negative_log_likelihood",
   "ppo_clip",
+  "reinforce",
   "sequence_mean",
   "token_mean",
+  "truncated_importance",
 ]

@@ -8,10 +8,10 @@ fixed_length: every token counts the same, over a constant length.
 that silences tokens lowers the numerator only, unless `over_kept` is set.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
+from rlvr_jax import checks
 from rlvr_jax import masked
 from rlvr_jax import records
 
@@ -31,6 +31,16 @@ def token_mean(
   Neutral setting: equal lengths make it equal `sequence_mean`.
   Differs from the paper: no.
 
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax import losses
+    >>> mask = jnp.array([[1.0, 1.0], [1.0, 0.0]])
+    >>> mean = losses.token_mean(
+    ...     token_losses=jnp.array([[1.0, 2.0], [6.0, 0.0]]), loss_mask=mask,
+    ...     completion_mask=mask)
+    >>> float(mean.total), float(mean.count)
+    (9.0, 3.0)
+
   Args:
     token_losses: f32[B, T].
     loss_mask: f32[B, T], what is summed.
@@ -38,9 +48,16 @@ def token_mean(
     over_kept: count the loss mask instead.
 
   Returns:
-    Mean of f32[] sum and count.
+    Mean of f32[] sum and count; its value() is 0 if nothing is counted.
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
   """
-  chex.assert_equal_shape([token_losses, loss_mask, completion_mask])
+  checks.arguments(
+    token_losses=token_losses,
+    loss_mask=loss_mask,
+    completion_mask=completion_mask,
+  )
   counted = loss_mask if over_kept else completion_mask
   return records.Mean(
     masked.masked_sum(token_losses, loss_mask), jnp.sum(counted)
@@ -63,6 +80,16 @@ def sequence_mean(
   Neutral setting: equal lengths make it equal `token_mean`.
   Differs from the paper: no.
 
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax import losses
+    >>> mask = jnp.array([[1.0, 1.0], [1.0, 0.0]])
+    >>> mean = losses.sequence_mean(
+    ...     token_losses=jnp.array([[1.0, 2.0], [6.0, 0.0]]), loss_mask=mask,
+    ...     completion_mask=mask)
+    >>> float(mean.total), float(mean.count)
+    (7.5, 2.0)
+
   Args:
     token_losses: f32[B, T].
     loss_mask: f32[B, T], what is summed.
@@ -70,16 +97,22 @@ def sequence_mean(
     over_kept: count the loss mask instead.
 
   Returns:
-    Mean of f32[] sum and count.
+    Mean of f32[] sum and count; its value() is 0 if nothing is counted.
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
   """
-  chex.assert_equal_shape([token_losses, loss_mask, completion_mask])
+  checks.arguments(
+    token_losses=token_losses,
+    loss_mask=loss_mask,
+    completion_mask=completion_mask,
+  )
   counted = loss_mask if over_kept else completion_mask
+  weights = masked.row_weights(counted)
   lengths = jnp.sum(counted, axis=1)
   sums = masked.masked_sum(token_losses, loss_mask, axis=1)
-  return records.Mean(
-    jnp.sum(sums / jnp.maximum(lengths, 1.0)),
-    jnp.sum((lengths > 0).astype(jnp.float32)),
-  )
+  means = sums / jnp.where(lengths > 0, lengths, 1.0)
+  return records.Mean(jnp.sum(weights * means), jnp.sum(weights))
 
 
 def fixed_length(
@@ -99,6 +132,16 @@ def fixed_length(
   `token_mean`.
   Differs from the paper: no.
 
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax import losses
+    >>> mask = jnp.array([[1.0, 1.0], [1.0, 0.0]])
+    >>> mean = losses.fixed_length(
+    ...     token_losses=jnp.array([[1.0, 2.0], [6.0, 0.0]]), loss_mask=mask,
+    ...     completion_mask=mask)
+    >>> float(mean.total), float(mean.count)
+    (9.0, 4.0)
+
   Args:
     token_losses: f32[B, T].
     loss_mask: f32[B, T], what is summed.
@@ -106,11 +149,18 @@ def fixed_length(
     length: the constant, in tokens; 0 takes T.
 
   Returns:
-    Mean of f32[] sum and count.
+    Mean of f32[] sum and count; its value() is 0 if nothing is counted.
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
   """
-  chex.assert_equal_shape([token_losses, loss_mask, completion_mask])
-  present = jnp.any(completion_mask > 0, axis=1).astype(jnp.float32)
+  checks.arguments(
+    token_losses=token_losses,
+    loss_mask=loss_mask,
+    completion_mask=completion_mask,
+  )
+  rows = jnp.sum(masked.row_weights(completion_mask))
   return records.Mean(
     masked.masked_sum(token_losses, loss_mask),
-    jnp.sum(present) * float(length or token_losses.shape[1]),
+    rows * float(length or token_losses.shape[1]),
   )

@@ -1,27 +1,21 @@
 """Credit per token: fields in, TokenShape(weight, bonus, mask) out.
 
-token_advantages = advantages * weight + bonus, and loss_mask is multiplied by
-mask; the neutral shape is (1, 0, 1). Several compose: weights and masks
-multiply, bonuses add.
+token_advantages = token_advantages * weight + bonus, and loss_mask is
+multiplied by mask; the neutral shape is (1, 0, 1). Several compose in the
+order that the experiment file gives. All fields come frozen; one that names
+`logprobs`, `entropies` or `mean_logprobs` is computed anew at each update.
 """
 
-from typing import NamedTuple
+from rlvr_jax.token_weights.entropy import empg_weights
+from rlvr_jax.token_weights.entropy import forking_token_mask
+from rlvr_jax.token_weights.entropy import steer_weights
+from rlvr_jax.token_weights.planning import hicra_weights
+from rlvr_jax.token_weights.shape import TokenShape
 
-import jax
-
-
-class TokenShape(NamedTuple):
-  """What one method does to the credit of tokens.
-
-  Attributes:
-    weight: f32[B, T] or 1.
-    bonus: f32[B, T] or 0.
-    mask: f32[B, T] or 1.
-  """
-
-  weight: jax.Array | float = 1.0
-  bonus: jax.Array | float = 0.0
-  mask: jax.Array | float = 1.0
-
-
-__all__ = ["TokenShape"]
+__all__ = [
+  "TokenShape",
+  "empg_weights",
+  "forking_token_mask",
+  "hicra_weights",
+  "steer_weights",
+]

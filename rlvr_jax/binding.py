@@ -1,0 +1,69 @@
+"""A function with its hyper-parameters and the fields that it names."""
+
+from collections.abc import Callable, Mapping
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+
+from rlvr_jax import errors
+from rlvr_jax import names
+
+# Fields that exist only inside the gradient; selectors see them frozen.
+LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs")
+
+
+class Bound(NamedTuple):
+  """A method's function, ready to be called with a batch.
+
+  Attributes:
+    function: keyword-only; a keyword without default is a field.
+    settings: values of hyper-parameters.
+    field_names: fields that the function reads.
+    coef: weight of its term in the loss.
+  """
+
+  function: Callable[..., Any]
+  settings: dict[str, Any]
+  field_names: tuple[str, ...]
+  coef: float = 1.0
+
+  def __call__(self, fields: Mapping[str, jax.Array]) -> Any:
+    picked = {name: fields[name] for name in self.field_names}
+    return self.function(**picked, **self.settings)
+
+  @property
+  def name(self) -> str:
+    return self.function.__name__
+
+  @property
+  def is_live(self) -> bool:
+    """Whether it has to wait for the current policy's forward pass."""
+    return any(name in LIVE_FIELDS for name in self.field_names)
+
+
+def bound(
+  function: Callable[..., Any], *, coef: float = 1.0, **settings: Any
+) -> Bound:
+  """Binds hyper-parameters; the rest of the signature names fields.
+
+  Args:
+    function: a method's function.
+    coef: weight of its term in the loss.
+    **settings: values of hyper-parameters.
+
+  Raises:
+    errors.UserError: if a setting is not a hyper-parameter of the function.
+  """
+  parameters = inspect.signature(function).parameters.values()
+  hyper = [p.name for p in parameters if p.default is not p.empty]
+  for name in settings:
+    if name not in hyper:
+      remedy = (
+        names.did_you_mean(name, hyper) if hyper else "it has none: remove it"
+      )
+      raise errors.UserError(
+        f"{function.__name__} has no hyper-parameter {name!r}: {remedy}"
+      )
+  fields = tuple(p.name for p in parameters if p.default is p.empty)
+  return Bound(function, settings, fields, coef)

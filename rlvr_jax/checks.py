@@ -1,0 +1,181 @@
+"""Fields checked by name: the same name has one shape and one meaning.
+
+Shapes are compared whenever a method's function runs, also while it is being
+compiled. Values are looked at only where there are any: a direct call with
+arrays is checked before it computes, a compiled one costs nothing.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from rlvr_jax import errors
+
+# Every field that a run can fill: "B" one value a row, "BT" one a token, ""
+# one in all. `records.RolloutBatch` says what they mean.
+SHAPES = {
+  "step": "",
+  "completion_tokens": "BT",
+  "completion_mask": "BT",
+  "prompt_ids": "B",
+  "group_ids": "B",
+  "sample_index": "B",
+  "valid": "B",
+  "finished": "B",
+  "sampler_logprobs": "BT",
+  "log_kept_mass": "BT",
+  "frozen_logprobs": "BT",
+  "frozen_entropies": "BT",
+  "frozen_mean_logprobs": "BT",
+  "rewards": "B",
+  "is_correct": "B",
+  "outcomes": "B",
+  "old_logprobs": "BT",
+  "ref_logprobs": "BT",
+  "token_uniforms": "BT",
+  "advantages": "B",
+  "token_advantages": "BT",
+  "loss_mask": "BT",
+  "logprobs": "BT",
+  "entropies": "BT",
+  "mean_logprobs": "BT",
+  "token_losses": "BT",
+  # Filled by functions of `rlvr_jax.derived` where a method asks for them.
+  "segment_ids": "BT",
+  "planning_tokens": "BT",
+  "clip_cov_tokens": "BT",
+  "kl_cov_tokens": "BT",
+}
+DERIVED = ("segment_ids", "planning_tokens", "clip_cov_tokens", "kl_cov_tokens")
+# Rounding may lift the log-probability of a certain token a little above 0.
+_ROUNDING = 1e-4
+
+
+def arguments(**fields: jax.Array) -> None:
+  """Checks the arguments of one function against each other.
+
+  Raises:
+    errors.UserError: a ValueError that names the first field whose shape or
+      values cannot be right, and the remedy.
+  """
+  _check_shapes(fields)
+  values = {
+    name: np.asarray(value)
+    for name, value in fields.items()
+    if not isinstance(value, jax.core.Tracer)
+  }
+  mask, valid = values.get("completion_mask"), values.get("valid")
+  for name, value in values.items():
+    inside = np.ones(value.shape, bool)
+    if SHAPES.get(name) == "BT" and mask is not None:
+      inside = mask > 0
+    elif SHAPES.get(name) == "B" and valid is not None:
+      inside = valid > 0
+    _check_values(name, value, inside)
+
+
+def groups(group_ids: jax.Array) -> None:
+  """Checks that every group has rows to compare.
+
+  Raises:
+    errors.UserError: if a group has a single row.
+  """
+  if isinstance(group_ids, jax.core.Tracer):
+    return
+  ids, sizes = np.unique(np.asarray(group_ids), return_counts=True)
+  if np.any(sizes < 2):
+    raise errors.UserError(
+      f"group_ids has a single row of group {ids[sizes < 2][0]}: give every"
+      " prompt two or more completions, or take an advantage without groups"
+    )
+
+
+def batch(fields: Mapping[str, jax.Array]) -> None:
+  """Checks a whole batch on the host, before anything is compiled.
+
+  Args:
+    fields: arrays by name; those of other names are left alone.
+
+  Raises:
+    errors.UserError: a ValueError that names the field, the value and the
+      remedy; also if there is nothing to learn from in the whole batch.
+  """
+  arguments(**fields)
+  mask, valid = fields.get("completion_mask"), fields.get("valid")
+  if mask is not None and not np.any(np.asarray(mask) > 0):
+    raise errors.UserError(
+      "completion_mask is 0 everywhere: set it to 1 on generated tokens"
+    )
+  if valid is not None and not np.any(np.asarray(valid) > 0):
+    raise errors.UserError(
+      "valid is 0 on every row, so that no completion was judged: look at the"
+      " outcomes that the verifier gave"
+    )
+
+
+def _check_shapes(fields: Mapping[str, jax.Array]) -> None:
+  """Ranks by name, then every letter against its first appearance."""
+  sizes: dict[str, tuple[int, str]] = {}
+  for name, value in fields.items():
+    letters = SHAPES.get(name)
+    if letters is None:
+      continue
+    shape = np.shape(value)
+    if len(shape) != len(letters):
+      raise errors.UserError(
+        f"{name} has shape {shape}: it takes [{', '.join(letters)}]"
+      )
+    for letter, size in zip(letters, shape, strict=True):
+      first, other = sizes.setdefault(letter, (size, name))
+      if size != first:
+        raise errors.UserError(
+          f"{name} has shape {shape}, but {other} has {letter} = {first}:"
+          f" give both the same number of"
+          f" {'rows' if letter == 'B' else 'tokens'}"
+        )
+
+
+def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
+  if name == "group_ids":
+    _require(
+      name,
+      value,
+      (value >= 0) & (value < len(value)),
+      (
+        f"group numbers lie in 0 .. {len(value) - 1}; number the prompts of the"
+        " batch from 0"
+      ),
+    )
+  if name not in SHAPES or not np.issubdtype(value.dtype, np.floating):
+    return
+  remedy = "mask the cell out, or mend what computed it"
+  if name == "rewards":
+    remedy = "set valid to 0 on rows that could not be judged"
+  _require(name, value, np.isfinite(value) | ~inside, remedy)
+  if name.endswith("logprobs"):
+    _require(
+      name,
+      value,
+      (value <= _ROUNDING) | ~inside,
+      (
+        "log-probabilities are at most 0; pass neither probabilities nor logits"
+      ),
+    )
+  if name.endswith("entropies"):
+    _require(
+      name,
+      value,
+      (value >= -_ROUNDING) | ~inside,
+      ("entropies are at least 0 nats"),
+    )
+  if name.endswith("_mask") or name == "valid":
+    _require(name, value, value >= 0, "masks are 0 or positive")
+
+
+def _require(name: str, value: np.ndarray, good: np.ndarray, remedy: str):
+  bad = np.argwhere(~good)
+  if len(bad):
+    place = tuple(bad[0].tolist())
+    where = ", ".join(map(str, place))
+    raise errors.UserError(f"{name}[{where}] is {value[place]}: {remedy}")

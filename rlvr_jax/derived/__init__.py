@@ -1,0 +1,18 @@
+"""Fields computed from other fields; a function fills the field of its name.
+
+An experiment file lists the ones it needs under `derived`. Each is computed
+as soon as the fields that it names are there: before the advantages, after
+them, or, if it names the current policy, at each update.
+"""
+
+from rlvr_jax.derived.covariance import clip_cov_tokens
+from rlvr_jax.derived.covariance import kl_cov_tokens
+from rlvr_jax.derived.segments import planning_tokens
+from rlvr_jax.derived.segments import segment_ids
+
+__all__ = [
+  "clip_cov_tokens",
+  "kl_cov_tokens",
+  "planning_tokens",
+  "segment_ids",
+]

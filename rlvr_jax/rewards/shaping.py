@@ -1,0 +1,111 @@
+"""Rewards reshaped before any group statistic sees them.
+
+overlong_penalty: minus a ramp on completions that near the length limit.
+sequence_kl_penalty: minus the log-ratio to the reference.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from rlvr_jax import checks
+from rlvr_jax import masked
+
+
+def overlong_penalty(
+  *,
+  rewards: jax.Array,
+  completion_mask: jax.Array,
+  max_tokens: int = 20480,
+  buffer_tokens: int = 4096,
+) -> jax.Array:
+  """Rewards minus a penalty that grows over the last tokens of the budget.
+
+  penalty = clip((length - (max_tokens - buffer_tokens)) / buffer_tokens, 0, 1)
+
+  See "DAPO: An Open-Source LLM Reinforcement Learning System at Scale", Yu et
+  al. (https://arxiv.org/abs/2503.14476), section 3.4, eq. 13; defaults:
+  section 4.1. It shapes the reward: a group of equal verdicts and unequal
+  lengths gets variance, hence gradient.
+  Neutral setting: completions shorter than max_tokens - buffer_tokens.
+  Differs from the paper: no; DAPO's rewards are -1 and 1, here they are
+  whatever the verifier gave.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax.rewards import shaping
+    >>> shaping.overlong_penalty(
+    ...     rewards=jnp.ones(2), completion_mask=jnp.array([
+    ...         [1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0]]),
+    ...     max_tokens=4, buffer_tokens=2).tolist()
+    [1.0, 0.5]
+
+  Args:
+    rewards: f32[B].
+    completion_mask: f32[B, T], whose tokens are the length.
+    max_tokens: length at which the penalty is 1.
+    buffer_tokens: over how many tokens it grows.
+
+  Returns:
+    f32[B].
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
+  """
+  checks.arguments(rewards=rewards, completion_mask=completion_mask)
+  lengths = jnp.sum((completion_mask > 0).astype(rewards.dtype), axis=1)
+  over = (lengths - float(max_tokens - buffer_tokens)) / float(buffer_tokens)
+  return rewards - jnp.clip(over, 0.0, 1.0)
+
+
+def sequence_kl_penalty(
+  *,
+  rewards: jax.Array,
+  old_logprobs: jax.Array,
+  ref_logprobs: jax.Array,
+  completion_mask: jax.Array,
+  kl_coef: float = 0.03,
+) -> jax.Array:
+  """Rewards minus the log-ratio of the whole completion to the reference.
+
+  r - kl_coef * sum_t(old_logprobs - ref_logprobs)
+
+  See "Back to Basics: Revisiting REINFORCE Style Optimization for Learning
+  from Human Feedback in LLMs", Ahmadian et al.
+  (https://arxiv.org/abs/2402.14740), eq. 1. In the reward, unlike in the loss,
+  the single-sample log-ratio has the gradient of KL(policy || reference).
+  The default coefficient is ours [inferred]. It shapes the reward: every
+  group gets variance from it.
+  Neutral setting: kl_coef=0, or the policy at its reference.
+  Differs from the paper: no.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax.rewards import shaping
+    >>> shaping.sequence_kl_penalty(
+    ...     rewards=jnp.ones(1), old_logprobs=jnp.array([[-1.0, -2.0]]),
+    ...     ref_logprobs=jnp.array([[-2.0, -3.0]]),
+    ...     completion_mask=jnp.ones((1, 2)), kl_coef=0.25).tolist()
+    [0.5]
+
+  Args:
+    rewards: f32[B].
+    old_logprobs: f32[B, T], trainer's policy at rollout time, frozen.
+    ref_logprobs: f32[B, T], frozen reference.
+    completion_mask: f32[B, T], tokens that are summed.
+    kl_coef: reward per nat.
+
+  Returns:
+    f32[B].
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
+  """
+  checks.arguments(
+    rewards=rewards,
+    old_logprobs=old_logprobs,
+    ref_logprobs=ref_logprobs,
+    completion_mask=completion_mask,
+  )
+  inside = (completion_mask > 0).astype(rewards.dtype)
+  log_ratio = masked.masked_sum(old_logprobs - ref_logprobs, inside, axis=1)
+  return rewards - kl_coef * log_ratio
