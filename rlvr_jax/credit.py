@@ -160,6 +160,22 @@ def loss_and_terms(
   return total, means
 
 
+def whole_loss(
+  method: objective_lib.Objective, fields: Fields
+) -> tuple[jax.Array, dict[str, records.Mean]]:
+  """All stages at once, for a batch that is one update and one piece.
+
+  Args:
+    method: the bound method.
+    fields: of the whole batch, with the live fields of a forward pass.
+
+  Returns:
+    f32[] loss and {term: Mean}; differentiable in the live fields.
+  """
+  fields = refine_credit(method, assign_credit(method, fields))
+  return loss_and_terms(method, fields, counts(method, fields))
+
+
 def _names_credit(part: binding.Bound) -> bool:
   return any(name in CREDIT_FIELDS for name in part.field_names)
 

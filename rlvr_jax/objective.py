@@ -5,9 +5,7 @@ hyper-parameter. That is all the magic there is; in a notebook an objective is
 
   method = Objective(advantage=bound(advantages.grpo_advantages),
                      token_loss=bound(losses.ppo_clip, clip_high=0.28))
-  fields = credit.assign_credit(method, fields)
-  loss, terms = credit.loss_and_terms(
-      method, fields, credit.counts(method, fields))
+  loss, terms = credit.whole_loss(method, fields)
 """
 
 from collections.abc import Mapping
