@@ -20,13 +20,16 @@ class Bound(NamedTuple):
     function: keyword-only; a keyword without default is a field.
     settings: values of hyper-parameters.
     field_names: fields that the function reads.
-    coef: weight of its term in the loss.
+    coef: weight of its term in the loss; regularizers only.
+    over: field f32[B, T] that selects the tokens of its term, numerator and
+      denominator; "" takes all generated tokens; regularizers only.
   """
 
   function: Callable[..., Any]
   settings: dict[str, Any]
   field_names: tuple[str, ...]
   coef: float = 1.0
+  over: str = ""
 
   def __call__(self, fields: Mapping[str, jax.Array]) -> Any:
     picked = {name: fields[name] for name in self.field_names}
@@ -43,13 +46,18 @@ class Bound(NamedTuple):
 
 
 def bound(
-  function: Callable[..., Any], *, coef: float = 1.0, **settings: Any
+  function: Callable[..., Any],
+  *,
+  coef: float = 1.0,
+  over: str = "",
+  **settings: Any,
 ) -> Bound:
   """Binds hyper-parameters; the rest of the signature names fields.
 
   Args:
     function: a method's function.
     coef: weight of its term in the loss.
+    over: field that selects the tokens of its term.
     **settings: values of hyper-parameters.
 
   Raises:
@@ -66,4 +74,4 @@ def bound(
         f"{function.__name__} has no hyper-parameter {name!r}: {remedy}"
       )
   fields = tuple(p.name for p in parameters if p.default is p.empty)
-  return Bound(function, settings, fields, coef)
+  return Bound(function, settings, fields, coef, over)

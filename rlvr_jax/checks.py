@@ -52,6 +52,11 @@ DERIVED = ("segment_ids", "planning_tokens", "clip_cov_tokens", "kl_cov_tokens")
 _ROUNDING = 1e-4
 
 
+def has_rows(name: str, value: jax.Array) -> bool:
+  """Whether a field has one entry per row; unknown ones do if not scalar."""
+  return np.ndim(value) > 0 and SHAPES.get(name, "B").startswith("B")
+
+
 def arguments(**fields: jax.Array) -> None:
   """Checks the arguments of one function against each other.
 

@@ -116,16 +116,12 @@ def counts(
   counts, and the gradients add up to that of the undivided batch.
 
   Returns:
-    "policy" for the policy's token losses, "tokens" for other token losses,
-    "rows" for losses per response.
+    By kind of term: see `_kind`.
   """
   nothing = jnp.zeros_like(fields["completion_mask"])
-  row = jnp.zeros_like(nothing[:, 0])
-  return {
-    "policy": _reduce(method, fields, nothing, policy=True).count,
-    "tokens": _reduce(method, fields, nothing, policy=False).count,
-    "rows": _reduce(method, fields, row, policy=False).count,
-  }
+  kinds = {"policy", *(part.over for part in method.regularizers)}
+  found = {kind: _reduce(method, fields, nothing, kind).count for kind in kinds}
+  return found | {"rows": _reduce(method, fields, nothing[:, 0], "rows").count}
 
 
 def loss_and_terms(
@@ -145,18 +141,16 @@ def loss_and_terms(
     give the loss of the batch.
   """
   fields, weight = _correct(method, _inert_padding(fields))
-  policy = method.token_loss or method.sequence_loss
-  means, total = {}, 0.0
-  for name, part in [("policy", policy)] + [
-    (part.name, part) for part in method.regularizers
-  ]:
-    values, is_policy = part(fields), name == "policy"
-    if is_policy and values.ndim == 2:
+  total, means = 0.0, {}
+  for name, part in _terms(method):
+    values = part(fields)
+    kind = _kind(name, part, values)
+    if kind == "policy":
       values *= weight
-    means[name] = _reduce(method, fields, values, policy=is_policy)
-    kind = "rows" if values.ndim == 1 else ("policy" if is_policy else "tokens")
-    shared = records.Mean(means[name].total, batch_counts[kind])
-    total += part.coef * shared.value()
+    means[name] = _reduce(method, fields, values, kind)
+    total += (
+      part.coef * records.Mean(means[name].total, batch_counts[kind]).value()
+    )
   return total, means
 
 
@@ -217,19 +211,37 @@ def _correct(method, fields: Fields) -> tuple[Fields, jax.Array | float]:
   return fields, weight
 
 
-def _reduce(method, fields: Fields, values, policy: bool) -> records.Mean:
-  """Sum and count of one term.
+def _terms(
+  method: objective_lib.Objective,
+) -> list[tuple[str, binding.Bound]]:
+  """The added parts of the loss, the policy's first."""
+  policy = method.token_loss or method.sequence_loss
+  named = [(part.name, part) for part in method.regularizers]
+  return [("policy", policy), *named]
 
-  The policy term is summed under the loss mask. Regularizers hold on every
-  generated token, whatever a method's masks silence.
+
+def _kind(name: str, part: binding.Bound, values: jax.Array) -> str:
+  """What a term is averaged over.
+
+  "rows" for values per response; "policy" for the policy's token losses, under
+  the loss mask; else the field that selects a regularizer's tokens, or "" for
+  all generated tokens, whatever a method's masks silence.
   """
-  mask = fields["completion_mask"]
   if values.ndim == 1:
+    return "rows"
+  return "policy" if name == "policy" else part.over
+
+
+def _reduce(method, fields: Fields, values, kind: str) -> records.Mean:
+  """Sum and count of one term."""
+  mask = fields["completion_mask"]
+  if kind == "rows":
     return masked.masked_mean(values, masked.row_weights(mask))
-  loss_mask = fields["loss_mask"] if policy else mask
-  return method.aggregate(
-    fields | {"token_losses": values, "loss_mask": loss_mask}
-  )
+  view = fields | {"token_losses": values}
+  if kind != "policy":
+    chosen = mask * fields[kind] if kind else mask
+    view |= {"loss_mask": chosen, "completion_mask": chosen}
+  return method.aggregate(view)
 
 
 def _inert_padding(fields: Fields) -> Fields:

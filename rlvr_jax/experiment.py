@@ -65,9 +65,7 @@ def load(config: Mapping[str, Any]) -> Experiment:
   """
   run_keys = [field.name for field in dataclasses.fields(Run)]
   chosen = [
-    name.partition(":")[2] or name
-    for hook in hooks.MANY
-    for name in config.get(hook, ())
+    names.last(name) for hook in hooks.MANY for name in config.get(hook, ())
   ]
   for key in config:
     if key not in (*run_keys, *hooks.ROOMS, *chosen):
@@ -117,9 +115,8 @@ def _check(experiment: Experiment) -> None:
     f"config.rollout.temperature is {run.rollout.temperature}: training needs"
     " samples, set it above 0",
   )
-  for part in (
-    p for parts in objective_lib.functions(method).values() for p in parts
-  ):
+  bound = sum(objective_lib.functions(method).values(), ())
+  for part in bound:
     settings.require(
       "group_ids" not in part.field_names or samples > 1,
       f"config.rollout.num_generations is {samples}, but {part.name} compares"

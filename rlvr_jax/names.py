@@ -20,6 +20,11 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
   return f"{hint}choose one of {', '.join(valid)}"
 
 
+def last(name: str) -> str:
+  """Name of the function in "module:function" or "function"."""
+  return name.rpartition(":")[2]
+
+
 def public_functions(module: types.ModuleType) -> dict[str, Callable]:
   """A module's own functions by name, or those that its `__all__` lists."""
   if hasattr(module, "__all__"):

@@ -69,6 +69,7 @@ def needed_fields(objective: Objective) -> frozenset[str]:
   by_hook = functions(objective)
   parts = sum((by_hook[hook] for hook in ROOMS if hook != "aggregate"), ())
   named = frozenset().union(*(part.field_names for part in parts))
+  named |= {part.over for part in parts if part.over}
   return named - {part.name for part in objective.derived}
 
 
@@ -78,7 +79,8 @@ def bind(config: Mapping[str, Any]) -> Objective:
   Args:
     config: single hooks hold a name or dict(name=..., hyper-parameters); the
       others hold a tuple of names, with a block of hyper-parameters under each
-      of those names, and its `coef` for a regularizer.
+      of those names; a regularizer's also holds its `coef` and may hold
+      `over`, the field that selects its tokens.
 
   Raises:
     errors.UserError: for an unknown name or hyper-parameter, two functions for
@@ -96,18 +98,23 @@ def bind(config: Mapping[str, Any]) -> Objective:
 def _bind_one(config, hook: str) -> Bound:
   block = config[hook]
   block = {"name": block} if isinstance(block, str) else dict(block)
-  name = block.pop("name")
-  return bound(
-    names.resolve(f"config.{hook}.name", name, *ROOMS[hook]), **block
-  )
+  return _bind(hook, f"config.{hook}.name", block.pop("name"), block)
 
 
 def _bind_many(config, hook: str) -> tuple[Bound, ...]:
-  def bind_name(name: str) -> Bound:
-    function = names.resolve(f"config.{hook}", name, *ROOMS[hook])
-    return bound(function, **dict(config.get(function.__name__, {})))
+  return tuple(
+    _bind(hook, f"config.{hook}", name, config.get(names.last(name), {}))
+    for name in config.get(hook, ())
+  )
 
-  return tuple(bind_name(name) for name in config.get(hook, ()))
+
+def _bind(hook: str, field: str, name: str, block: Mapping[str, Any]) -> Bound:
+  function = names.resolve(field, name, *ROOMS[hook])
+  if hook != "regularizers" and not {"coef", "over"}.isdisjoint(block):
+    raise errors.UserError(
+      f"config.{hook} gives {name} a coef or over: only regularizers have them"
+    )
+  return bound(function, **block)
 
 
 def _check(objective: Objective) -> None:

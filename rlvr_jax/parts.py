@@ -4,6 +4,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from rlvr_jax import checks
 from rlvr_jax import records
 
 
@@ -38,8 +39,6 @@ def split(part: Part, num_parts: int) -> Part:
     return jnp.repeat(x, shares, axis=0)
 
   def split_rows(x):
-    if x.ndim == 0:
-      return jnp.repeat(x[None], num_parts)
     x = x.reshape(
       num_prompts // groups, groups, shares, samples // shares, *x.shape[1:]
     )
@@ -49,7 +48,12 @@ def split(part: Part, num_parts: int) -> Part:
   return Part(
     prompts=jax.tree.map(split_prompts, part.prompts),
     completion_tokens=split_rows(part.completion_tokens),
-    fields=jax.tree.map(split_rows, part.fields),
+    fields={
+      name: split_rows(x)
+      if checks.has_rows(name, x)
+      else jnp.stack([x] * num_parts)
+      for name, x in part.fields.items()
+    },
   )
 
 

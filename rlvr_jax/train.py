@@ -12,8 +12,10 @@ import time
 from typing import Any
 
 import jax
+import numpy as np
 
 from rlvr_jax import checkpoints
+from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
@@ -107,6 +109,8 @@ def loop(
       state.params, state.seed, state.step, prompts
     )
     sampled = clock.wait("rollout_secs", sampled)
+    if step == first_step + 1:
+      check_rollouts(rollouts)
     state, updated = programs.train_step(state, rollouts)
     metrics = sampled | clock.wait("update_secs", updated)
     check_finite(step, metrics)
@@ -188,6 +192,16 @@ def warm_parameters(
     step = int(jax.device_get(state.step))
     saved.save(step, state, {"complete": complete})
     return state.params if complete else None
+
+
+def check_rollouts(rollouts: records.RolloutBatch) -> None:
+  """Looks through the first batch of a run, before it is learned from.
+
+  Raises:
+    errors.UserError: with the field, the value and the remedy.
+  """
+  arrays = vars(jax.device_get(rollouts))
+  checks.batch({k: v for k, v in arrays.items() if isinstance(v, np.ndarray)})
 
 
 def check_finite(step: int, metrics: dict[str, float]) -> None:

@@ -127,6 +127,20 @@ def test_a_regularizer_adds_with_its_coefficient_and_its_gradient():
   np.testing.assert_allclose(gradient, -0.5 * mask / mask.sum(), rtol=1e-6)
 
 
+def test_a_regularizer_may_hold_on_chosen_tokens_alone():
+  fields = _fields()
+  chosen = jnp.zeros_like(fields["completion_mask"]).at[:, 0].set(1.0)
+  method = _GRPO._replace(
+    regularizers=(_bound(entropy_term, over="planning_tokens"),)
+  )
+  _, terms = _loss(method, fields | {"planning_tokens": chosen})
+  term = terms["entropy_term"]
+  assert term.count == len(fields["rewards"])
+  np.testing.assert_allclose(
+    term.total, -jnp.sum(fields["entropies"][:, 0]), rtol=1e-6
+  )
+
+
 def test_padding_is_inert():
   fields = _fields()
   mask = fields["completion_mask"]

@@ -49,6 +49,7 @@ _FLOORS = {
   "rlvr_jax.warm_start": 4,
   "rlvr_jax.evaluate": 5,
   "rlvr_jax.launch": 5,
+  "rlvr_jax.methods": 5,
   "rlvr_jax.train": 5,
 }
 # Rooms of one floor that know nothing of each other.

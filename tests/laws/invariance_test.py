@@ -1,8 +1,10 @@
 """Laws of every experiment: an update does not see how a batch is laid out.
 
 Loss and gradient of each experiment file's objective stay the same under
-micro-batch splits, padding, row and prompt order, and the number of devices.
-A new file in experiments/ is tested without writing a line.
+micro-batch splits, padding, row and prompt order, the number of devices, and
+rows that stand twice with half the weight. A new file in experiments/ is
+tested without writing a line. `everything` uses all hooks at once, on a real
+transformer.
 """
 
 import functools
@@ -21,59 +23,113 @@ from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import update
 from tests import testing
+from tests.laws import bigram
 
 _FILES = sorted(
   path.stem
   for path in pathlib.Path("experiments").glob("*.py")
   if path.stem not in ("__init__", "common")
 )
+_NAMES = [*_FILES, "everything"]
 _TOLERANCE = dict(rtol=1e-5, atol=1e-6)
+_EVERYTHING = dict(
+  derived=("segment_ids", "planning_tokens", "kl_cov_tokens"),
+  segment_ids=dict(separator_ids=(3, 4)),
+  planning_tokens=dict(phrases=((5,), (6, 7))),
+  kl_cov_tokens=dict(select_frac=0.1),
+  reward_shaping=("overlong_penalty", "sequence_kl_penalty"),
+  overlong_penalty=dict(max_tokens=6, buffer_tokens=3),
+  advantage="reinforce_pp_advantages",
+  filters=("mixed_groups",),
+  token_weights=(
+    "empg_weights",
+    "hicra_weights",
+    "steer_weights",
+    "forking_token_mask",
+  ),
+  forking_token_mask=dict(keep_frac=0.6),
+  behavior=("truncated_importance",),
+  token_loss="kl_cov",
+  regularizers=("kl_k1", "kl_k2", "kl_k3", "entropy_bonus"),
+  kl_k1=dict(coef=0.1),
+  kl_k2=dict(coef=0.1),
+  kl_k3=dict(coef=0.1, over="planning_tokens"),
+  entropy_bonus=dict(coef=0.1),
+  aggregate=dict(name="sequence_mean", over_kept=True),
+)
 
 
 def method_of(name: str) -> objective_lib.Objective:
+  if name == "everything":
+    return objective_lib.bind(_EVERYTHING)
   module = importlib.import_module(f"experiments.{name}")
   return experiment_lib.load(module.get_config("tiny").to_dict()).method
 
 
 @functools.cache
-def _batch() -> records.RolloutBatch:
-  return testing.rollout_batch(num_prompts=8, samples=4)
+def _model(name: str):
+  return testing.tiny_model() if name == "everything" else bigram.bigram_model()
 
 
-def _raw_gradient() -> optax.GradientTransformation:
-  """Updates that are minus the gradient: parameters move by it, exactly."""
-  return optax.sgd(1.0)
+@functools.cache
+def _batch(name: str) -> records.RolloutBatch:
+  """Mixed and equal groups, an unjudged row, ratios in and out of clips."""
+  batch = testing.rollout_batch(num_prompts=8, samples=4)
+  rng = np.random.default_rng(1)
+  correct = rng.random((8, 4)) < 0.5
+  correct[0], correct[1] = True, False
+  correct = jnp.asarray(correct.reshape(-1), jnp.float32)
+  model, params = _model(name)
+  scores = testing.score(
+    model, params, batch.prompts, batch.completion_tokens
+  ).logprobs
+  noise = jnp.asarray(rng.normal(0.0, 0.3, scores.shape), jnp.float32)
+  return batch.replace(
+    is_correct=correct,
+    rewards=correct,
+    valid=batch.valid.at[6].set(0.0),
+    old_logprobs=jnp.minimum(scores + noise, 0.0) * batch.completion_mask,
+  )
 
 
-def _step(method, batch, mesh=None, **config):
-  """Metrics and gradient of one update on a batch."""
-  model, params = testing.tiny_model()
-  optimizer = _raw_gradient()
-  state = testing.train_state(params, optimizer)
+@functools.cache
+def _compiled(name: str, mesh_shape: tuple[int, ...] | None, micro: int):
+  """(state, batch) -> (state, metrics), with updates of minus the gradient."""
+  optimizer = optax.sgd(1.0)
   step = functools.partial(
     update.train_step,
-    model=model,
-    method=method,
+    model=_model(name)[0],
+    method=method_of(name),
     optimizer=optimizer,
-    config=update.UpdateConfig(**config),
+    config=update.UpdateConfig(num_micro_batches=micro),
   )
-  if mesh is None:
-    after, metrics = jax.jit(step)(state, batch)
-  else:
-    rows, whole = sharding.row_sharding(mesh), sharding.replicated(mesh)
-    compiled = jax.jit(
-      step, in_shardings=(whole, rows), out_shardings=(whole, whole)
-    )
-    after, metrics = compiled(
-      jax.device_put(state, whole), jax.device_put(batch, rows)
-    )
+  if mesh_shape is None:
+    return jax.jit(step)
+  mesh = sharding.make_mesh(sharding.MeshConfig(*mesh_shape))
+  rows, whole = sharding.row_sharding(mesh), sharding.replicated(mesh)
+  compiled = jax.jit(
+    step, in_shardings=(whole, rows), out_shardings=(whole, whole)
+  )
+  return lambda state, batch: compiled(
+    jax.device_put(state, whole), jax.device_put(batch, rows)
+  )
+
+
+def _step(name, batch, mesh_shape=None, micro=1):
+  """Metrics and gradient of one update on a batch."""
+  _, params = _model(name)
+  state = testing.train_state(params, optax.sgd(1.0))
+  if "ref_logprobs" in objective_lib.needed_fields(method_of(name)):
+    moved = jax.tree.map(lambda x: 1.1 * x, params)
+    state = state.replace(ref_params=moved)
+  after, metrics = _compiled(name, mesh_shape, micro)(state, batch)
   gradient = jax.tree.map(lambda a, b: np.asarray(a - b), params, after.params)
   return jax.device_get(metrics), gradient
 
 
 @functools.cache
 def _reference(name):
-  return _step(method_of(name), _batch())
+  return _step(name, _batch(name))
 
 
 def _assert_same(name, metrics, gradient):
@@ -87,43 +143,45 @@ def _assert_same(name, metrics, gradient):
   )
 
 
-@pytest.mark.parametrize("name", _FILES)
+def _row_arrays(batch, change):
+  """Applies a change to every array with one entry per row."""
+  return {
+    field: change(value)
+    for field, value in vars(batch).items()
+    if field != "prompts" and value is not None
+  }
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_the_reference_has_a_gradient(name):
   gradient = _reference(name)[1]
   assert max(np.abs(x).max() for x in jax.tree.leaves(gradient)) > 1e-3
 
 
-@pytest.mark.parametrize("name", _FILES)
-@pytest.mark.parametrize("parts", [2, 4, 16, 32])
-def test_micro_batches(name, parts):
-  # 16 and 32 parts share the four rows of a prompt out, down to single rows.
-  _assert_same(name, *_step(method_of(name), _batch(), num_micro_batches=parts))
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("micro", [2, 4, 32])
+def test_micro_batches(name, micro):
+  # 32 parts share the four rows of a prompt out, down to single rows.
+  _assert_same(name, *_step(name, _batch(name), micro=micro))
 
 
-@pytest.mark.parametrize("name", _FILES)
-@pytest.mark.parametrize("left, right", [(3, 0), (0, 5), (2, 2)])
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("left, right", [(3, 0), (0, 5)])
 def test_padding(name, left, right):
-  batch = _batch()
-  widen = lambda x: jnp.pad(x, ((0, 0), (0, right)))
-  length = batch.completion_tokens.shape[1]
-  wider = {
-    field: widen(value)
-    for field, value in vars(batch).items()
-    if field != "prompts" and value is not None and value.ndim == 2
-  }
-  assert all(x.shape[1] == length + right for x in wider.values())
+  batch = _batch(name)
+  widen = lambda x: x if x.ndim < 2 else jnp.pad(x, ((0, 0), (0, right)))
   prompts = batch.prompts.replace(
     prompt_tokens=jnp.pad(batch.prompts.prompt_tokens, ((0, 0), (left, 0))),
     prompt_mask=jnp.pad(batch.prompts.prompt_mask, ((0, 0), (left, 0))),
   )
-  _assert_same(
-    name, *_step(method_of(name), batch.replace(prompts=prompts, **wider))
-  )
+  wider = batch.replace(prompts=prompts, **_row_arrays(batch, widen))
+  assert wider.completion_tokens.shape[1] == 6 + right
+  _assert_same(name, *_step(name, wider))
 
 
-@pytest.mark.parametrize("name", _FILES)
+@pytest.mark.parametrize("name", _NAMES)
 def test_junk_in_padded_cells(name):
-  batch = _batch()
+  batch = _batch(name)
   outside = batch.completion_mask == 0
   junk = {
     field: jnp.where(outside, jnp.nan, getattr(batch, field))
@@ -132,23 +190,18 @@ def test_junk_in_padded_cells(name):
       "log_kept_mass",
       "frozen_entropies",
       "frozen_mean_logprobs",
+      "old_logprobs",
     )
   }
   tokens = jnp.where(outside, 7, batch.completion_tokens)
-  _assert_same(
-    name,
-    *_step(method_of(name), batch.replace(completion_tokens=tokens, **junk)),
-  )
+  dirty = batch.replace(completion_tokens=tokens, **junk)
+  _assert_same(name, *_step(name, dirty))
 
 
 def _permuted(batch, prompt_order, sample_order):
   num_prompts, samples = len(prompt_order), len(sample_order)
   rows = (prompt_order[:, None] * samples + sample_order[None]).reshape(-1)
-  moved = {
-    field: value[rows]
-    for field, value in vars(batch).items()
-    if field != "prompts" and value is not None
-  }
+  moved = _row_arrays(batch, lambda x: x[rows])
   # Group numbers are positions in the batch: number them anew.
   moved["group_ids"] = jnp.repeat(
     jnp.arange(num_prompts, dtype=jnp.int32), samples
@@ -157,25 +210,29 @@ def _permuted(batch, prompt_order, sample_order):
   return batch.replace(prompts=prompts, **moved)
 
 
-@pytest.mark.parametrize("name", _FILES)
+@pytest.mark.parametrize("name", _NAMES)
 def test_row_and_prompt_order(name):
   rng = np.random.default_rng(0)
-  batch = _permuted(_batch(), rng.permutation(8), rng.permutation(4))
-  _assert_same(name, *_step(method_of(name), batch))
+  batch = _permuted(_batch(name), rng.permutation(8), rng.permutation(4))
+  _assert_same(name, *_step(name, batch))
 
 
-@pytest.mark.parametrize("name", _FILES)
-@pytest.mark.parametrize(
-  "shape", [(1, 1, 1), (2, 1, 1), (4, 1, 1), (8, 1, 1), (2, 2, 2), (1, 4, 2)]
-)
-def test_devices(name, shape):
-  mesh = sharding.make_mesh(sharding.MeshConfig(*shape))
-  _assert_same(name, *_step(method_of(name), _batch(), mesh))
+@pytest.mark.parametrize("name", _NAMES)
+def test_rows_that_stand_twice_with_half_the_weight(name):
+  batch = _batch(name)
+  doubled = _row_arrays(batch, lambda x: jnp.repeat(x, 2, axis=0))
+  doubled["valid"] *= 0.5
+  metrics, gradient = _step(name, batch.replace(**doubled))
+  _assert_same(name, metrics, gradient)
 
 
-@pytest.mark.parametrize("name", _FILES)
-def test_micro_batches_on_devices(name):
-  mesh = sharding.make_mesh(sharding.MeshConfig(data=4))
-  _assert_same(
-    name, *_step(method_of(name), _batch(), mesh, num_micro_batches=2)
-  )
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("mesh_shape", [(2, 1, 1), (8, 1, 1)])
+def test_devices(name, mesh_shape):
+  _assert_same(name, *_step(name, _batch(name), mesh_shape))
+
+
+@pytest.mark.parametrize("name", ["grpo", "everything"])
+@pytest.mark.parametrize("mesh_shape", [(4, 1, 1), (2, 2, 2), (1, 4, 2)])
+def test_micro_batches_on_devices(name, mesh_shape):
+  _assert_same(name, *_step(name, _batch(name), mesh_shape, micro=2))

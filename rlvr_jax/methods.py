@@ -1,0 +1,138 @@
+"""The catalogue: which functions make a method, read off files and docstrings.
+
+python -m rlvr_jax.methods             # every experiment file
+python -m rlvr_jax.methods steer       # one of them, with its formulas
+python -m rlvr_jax.methods ppo_clip    # one function
+"""
+
+import importlib.util
+import inspect
+import pathlib
+import re
+import sys
+import types
+
+from rlvr_jax import binding
+from rlvr_jax import errors
+from rlvr_jax import hooks
+from rlvr_jax import launch
+from rlvr_jax import names
+from rlvr_jax import objective as objective_lib
+
+_FOLDER = pathlib.Path("experiments")
+_TAG = re.compile(r"\[(code\*?|paper excerpt|inferred)\b")
+_LINK = re.compile(r"https?://[^\s),\]]+")
+
+
+def main() -> None:
+  """Prints the catalogue, or the card of the name on the command line."""
+  wanted = [argument for argument in sys.argv[1:] if argument[:1] != "-"]
+  if not wanted:
+    print("\n\n".join(entry(path) for path in experiment_files()))
+  for name in wanted:
+    print(card(name))
+
+
+def experiment_files() -> list[pathlib.Path]:
+  """The experiment files beside the current folder, sorted.
+
+  Raises:
+    errors.UserError: if there is no such folder.
+  """
+  shared = ("__init__", "common")
+  found = [p for p in sorted(_FOLDER.glob("*.py")) if p.stem not in shared]
+  if not found:
+    raise errors.UserError(
+      f"{_FOLDER.absolute()} holds no experiment files: start from the folder"
+      " that holds experiments/"
+    )
+  return found
+
+
+def entry(path: pathlib.Path) -> str:
+  """Lines of the catalogue on one experiment file."""
+  module, method = _load(path)
+  parts = objective_lib.functions(method)
+  lines = [f"{path.stem}: {_summary(module)}"]
+  rows = [
+    (hook, " ".join(part.name for part in parts[hook]))
+    for hook in hooks.ROOMS
+    if parts[hook]
+  ]
+  bound = [part for hook in parts.values() for part in hook]
+  rows.append(("paper", " ".join(_links(module.__doc__))))
+  rows.append(("fields", " ".join(sorted(objective_lib.needed_fields(method)))))
+  rows.append(("provenance", provenance(bound)))
+  return "\n".join(lines + [f"  {name:<15}{text}" for name, text in rows])
+
+
+def card(name: str) -> str:
+  """All there is to know of an experiment file or of one function.
+
+  Raises:
+    errors.UserError: if there is neither; the message lists both.
+  """
+  files = {path.stem: path for path in experiment_files()}
+  if name in files:
+    _, method = _load(files[name])
+    by_hook = objective_lib.functions(method)
+    texts = [entry(files[name])]
+    for hook, parts in by_hook.items():
+      texts += [
+        _function_card(hook, part.function, part.settings) for part in parts
+      ]
+    return "\n\n".join(texts)
+  for hook, modules in hooks.ROOMS.items():
+    for module in modules:
+      function = names.public_functions(module).get(name)
+      if function:
+        return _function_card(hook, function, {})
+  known = {*files}
+  for modules in hooks.ROOMS.values():
+    for module in modules:
+      known |= names.public_functions(module).keys()
+  raise errors.UserError(
+    f"{name!r} is no experiment file and no function:"
+    f" {names.did_you_mean(name, known)}"
+  )
+
+
+def provenance(parts: list[binding.Bound]) -> str:
+  """Marks of the sources that the functions' docstrings name."""
+  tags = set()
+  for part in parts:
+    tags |= set(_TAG.findall(inspect.getdoc(part.function) or ""))
+  return " ".join(f"[{tag}]" for tag in sorted(tags)) or "paper"
+
+
+def _function_card(hook: str, function, settings: dict) -> str:
+  """What it is, its formula and source, and the values it runs with."""
+  text = inspect.getdoc(function) or ""
+  text = re.split(r"\n\s*\n(?=Example|Args)", text)[0]
+  lines = [f"{function.__name__} ({hook})", *text.splitlines(), ""]
+  for parameter in inspect.signature(function).parameters.values():
+    if parameter.default is not parameter.empty:
+      value = settings.get(parameter.name, parameter.default)
+      lines.append(f"{parameter.name} = {value!r}")
+  return "\n".join(f"  {line}".rstrip() for line in lines).strip()
+
+
+def _load(
+  path: pathlib.Path,
+) -> tuple[types.ModuleType, objective_lib.Objective]:
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module, objective_lib.bind(module.get_config().to_dict())
+
+
+def _summary(module: types.ModuleType) -> str:
+  return (module.__doc__ or "").partition("\n")[0]
+
+
+def _links(text: str) -> list[str]:
+  return list(dict.fromkeys(_LINK.findall(text or "")))
+
+
+if __name__ == "__main__":
+  launch.run(main)
