@@ -1,7 +1,17 @@
 """What the experiment files share: sizes, data and everyday settings.
 
 An experiment file is a paper's table: it repeats each value that the paper
-states. Values marked "ours" were chosen here.
+states. Marks of a value's source:
+
+  section 4.1        the paper, or a place in it such as "eq. 3"
+  [code] path        a file of the authors' repository
+  [code*] owner/name somebody else's copy of it or code after it
+  [inferred]         our reading where neither says it
+  ours               chosen here
+
+The values of the papers' own runs are complete but for what a machine decides
+(config.mesh, config.updates.num_micro_batches) and what no paper states of a
+run here, such as when to evaluate.
 """
 
 import ml_collections
@@ -39,21 +49,142 @@ TASKS = {
   ),
 }
 
+_LLAMA = dict(qk_norm=False, head_dim=128, rope_base=1e4)
+_QWEN2_5 = dict(qk_norm=False, attention_bias=True, head_dim=128, rope_base=1e6)
+_QWEN3 = dict(vocab_size=151_936, num_kv_heads=8, head_dim=128, rope_base=1e6)
+# Shapes of the papers' models, from the config.json on Hugging Face that the
+# comment names.
+MODELS = {
+  # huggyllama/llama-7b, read in copies
+  "llama_7b": dict(
+    _LLAMA,
+    vocab_size=32_000,
+    num_layers=32,
+    width=4096,
+    num_heads=32,
+    num_kv_heads=32,
+    mlp_width=11_008,
+  ),
+  # deepseek-ai/deepseek-math-7b-base
+  "deepseek_math_7b": dict(
+    _LLAMA,
+    vocab_size=102_400,
+    num_layers=30,
+    width=4096,
+    num_heads=32,
+    num_kv_heads=32,
+    mlp_width=11_008,
+  ),
+  # Qwen/Qwen2.5-Math-1.5B
+  "qwen2_5_math_1_5b": dict(
+    _QWEN2_5,
+    vocab_size=151_936,
+    num_layers=28,
+    width=1536,
+    num_heads=12,
+    num_kv_heads=2,
+    mlp_width=8960,
+    rope_base=1e4,
+    tied_embeddings=True,
+  ),
+  # Qwen/Qwen2.5-Math-7B
+  "qwen2_5_math_7b": dict(
+    _QWEN2_5,
+    vocab_size=152_064,
+    num_layers=28,
+    width=3584,
+    num_heads=28,
+    num_kv_heads=4,
+    mlp_width=18_944,
+    rope_base=1e4,
+  ),
+  # Qwen/Qwen2.5-7B, and -Instruct
+  "qwen2_5_7b": dict(
+    _QWEN2_5,
+    vocab_size=152_064,
+    num_layers=28,
+    width=3584,
+    num_heads=28,
+    num_kv_heads=4,
+    mlp_width=18_944,
+  ),
+  # Qwen/Qwen2.5-32B; the Instruct model has norm_epsilon 1e-6.
+  "qwen2_5_32b": dict(
+    _QWEN2_5,
+    vocab_size=152_064,
+    num_layers=64,
+    width=5120,
+    num_heads=40,
+    num_kv_heads=8,
+    mlp_width=27_648,
+    norm_epsilon=1e-5,
+  ),
+  # Qwen/Qwen3-4B
+  "qwen3_4b": dict(
+    _QWEN3,
+    num_layers=36,
+    width=2560,
+    num_heads=32,
+    mlp_width=9728,
+    tied_embeddings=True,
+  ),
+  # Qwen/Qwen3-8B; papers train its base model.
+  "qwen3_8b": dict(
+    _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
+  ),
+  # Qwen/Qwen3-14B, read in a copy; papers train its base model.
+  "qwen3_14b": dict(
+    _QWEN3, num_layers=40, width=5120, num_heads=40, mlp_width=17_408
+  ),
+  # Qwen/Qwen3-32B, read in a copy; papers train its base model.
+  "qwen3_32b": dict(
+    _QWEN3, num_layers=64, width=5120, num_heads=64, mlp_width=25_600
+  ),
+}
 
-def base(arg: str) -> ml_collections.ConfigDict:
+
+def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
   """Settings of a variant, without a method.
 
   Args:
     arg: what follows the colon in --config=experiments/x.py:arg.
+    models: names out of MODELS whose runs the file describes; for these it
+      sets `config.data` and all that the paper states.
+
+  Returns:
+    ConfigDict, open to further keys.
   """
-  if arg not in TASKS:
-    raise ValueError(f"variant {arg!r}: choose one of {', '.join(TASKS)}")
-  task = TASKS[arg]
+  variants = (*TASKS, *models)
+  if arg not in variants:
+    raise ValueError(f"variant {arg!r}: choose one of {', '.join(variants)}")
+  config = _everyday()
+  if arg in TASKS:
+    task = TASKS[arg]
+    config.num_steps = task["num_steps"]
+    config.data = task["data"]
+    config.rollout.completion_tokens = task["completion_tokens"]
+    config.warm_start.num_steps = task["warm_start_steps"]
+    config.warm_start.target_pass_at_1 = task["target_pass_at_1"]
+    config.warm_start.optimizer.decay_steps = task["warm_start_steps"]
+    return config
+  config.model = dict(
+    MODELS[arg],
+    init_std=0.02,
+    dtype="bfloat16",
+    scan_layers=True,
+    remat="full",
+  )
+  config.num_steps = 1000  # ours, where a paper names no end
+  config.optimizer.b2 = 0.999  # PyTorch's default, on which verl relies
+  config.warm_start.num_steps = 0  # the published weights are the start
+  return config
+
+
+def _everyday() -> ml_collections.ConfigDict:
+  """What all variants start from."""
   config = ml_collections.ConfigDict()
   config.seed = 0
-  config.num_steps = task["num_steps"]
   config.prompts_per_step = 32
-  config.data = task["data"]
   # 102,784 parameters.
   config.model = dict(
     vocab_size=32,
@@ -68,7 +199,6 @@ def base(arg: str) -> ml_collections.ConfigDict:
   )
   config.rollout = dict(
     num_generations=8,
-    completion_tokens=task["completion_tokens"],
     temperature=1.0,
     top_k=0,
     top_p=1.0,
@@ -84,15 +214,13 @@ def base(arg: str) -> ml_collections.ConfigDict:
     clip_norm=1.0,
   )
   config.warm_start = dict(
-    num_steps=task["warm_start_steps"],
     batch_size=64,
-    target_pass_at_1=task["target_pass_at_1"],
     validate_every_steps=50,
     optimizer=dict(
       learning_rate=5e-3,
       warmup_steps=20,
       schedule="cosine",
-      decay_steps=task["warm_start_steps"],
+      decay_steps=1000,
       final_frac=0.1,
       b1=0.9,
       b2=0.98,
@@ -100,7 +228,7 @@ def base(arg: str) -> ml_collections.ConfigDict:
       clip_norm=1.0,
     ),
   )
-  config.update = dict(num_minibatches=1, num_micro_batches=1)
+  config.updates = dict(num_minibatches=1, num_micro_batches=1)
   config.evaluation = dict(
     every_steps=25,
     num_prompts=128,

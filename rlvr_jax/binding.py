@@ -1,6 +1,6 @@
 """A function with its hyper-parameters and the fields that it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import inspect
 from typing import Any, NamedTuple
 
@@ -8,9 +8,6 @@ import jax
 
 from rlvr_jax import errors
 from rlvr_jax import names
-
-# Fields that exist only inside the gradient; selectors see them frozen.
-LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs")
 
 
 class Bound(NamedTuple):
@@ -32,6 +29,12 @@ class Bound(NamedTuple):
   over: str = ""
 
   def __call__(self, fields: Mapping[str, jax.Array]) -> Any:
+    for name in self.field_names:
+      if name not in fields:
+        raise errors.UserError(
+          f"{self.name} reads the field {name!r}, which the batch lacks: fill"
+          " it, never with zeros"
+        )
     picked = {name: fields[name] for name in self.field_names}
     return self.function(**picked, **self.settings)
 
@@ -39,10 +42,9 @@ class Bound(NamedTuple):
   def name(self) -> str:
     return self.function.__name__
 
-  @property
-  def is_live(self) -> bool:
-    """Whether it has to wait for the current policy's forward pass."""
-    return any(name in LIVE_FIELDS for name in self.field_names)
+  def reads(self, names: Iterable[str]) -> bool:
+    """Whether the function names any of these fields."""
+    return not set(self.field_names).isdisjoint(names)
 
 
 def bound(

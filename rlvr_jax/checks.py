@@ -77,6 +77,9 @@ def arguments(**fields: jax.Array) -> None:
       inside = mask > 0
     elif SHAPES.get(name) == "B" and valid is not None:
       inside = valid > 0
+    elif SHAPES.get(name) == "B" and mask is not None:
+      # Credit takes rows that nobody judged out of the mask.
+      inside = np.any(mask > 0, axis=1)
     _check_values(name, value, inside)
 
 

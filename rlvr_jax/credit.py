@@ -21,6 +21,8 @@ from rlvr_jax.losses import behavior as behavior_lib
 from rlvr_jax.token_weights import shape as shape_lib
 
 Fields = dict[str, jax.Array]
+# Fields that exist only inside the gradient; selectors see them frozen.
+LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs")
 # Fields that `assign_credit` fills or changes.
 CREDIT_FIELDS = ("advantages", "token_advantages", "loss_mask")
 _CHANGED = (*CREDIT_FIELDS, "completion_mask", "rewards")
@@ -47,8 +49,10 @@ def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
   # keep their gradients.
   view = _inert_padding(fields | {"completion_mask": mask})
   view = jax.tree.map(lax.stop_gradient, view)
-  early = [part for part in method.derived if not _names_credit(part)]
-  view = _derive(early, view, live=False)
+  live = live_fields(method)
+  frozen = [part for part in method.derived if not part.reads(live)]
+  credited = _with_dependents(frozen, CREDIT_FIELDS)
+  view = _derive([p for p in frozen if not p.reads(credited)], view)
   for shaping in method.reward_shaping:
     view["rewards"] = shaping(view)
   values = jnp.zeros_like(view["valid"])
@@ -65,9 +69,8 @@ def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
     "loss_mask": mask,
     "completion_mask": mask,
   }
-  late = [part for part in method.derived if _names_credit(part)]
-  view = _derive(late, view, live=False)
-  view = _weigh(method, view, live=False)
+  view = _derive([p for p in frozen if p.reads(credited)], view)
+  view = _weigh([p for p in method.token_weights if not p.reads(live)], view)
   names = (*_CHANGED, *(part.name for part in method.derived))
   return fields | {name: view[name] for name in names if name in view}
 
@@ -77,14 +80,21 @@ def needs_old_logprobs(method: objective_lib.Objective) -> bool:
   by_hook = objective_lib.functions(method)
   hooks = ("reward_shaping", "advantage", "filters", "token_weights", "derived")
   parts = [part for hook in hooks for part in by_hook[hook]]
+  live = live_fields(method)
   return any(
-    "old_logprobs" in part.field_names for part in parts if not part.is_live
+    part.reads(["old_logprobs"]) for part in parts if not part.reads(live)
   )
+
+
+def live_fields(method: objective_lib.Objective) -> frozenset[str]:
+  """Fields of the current policy, and derived fields that depend on them."""
+  return _with_dependents(method.derived, LIVE_FIELDS)
 
 
 def is_refined(method: objective_lib.Objective) -> bool:
   """Whether credit looks at the current policy, at each update anew."""
-  return any(part.is_live for part in (*method.derived, *method.token_weights))
+  live = live_fields(method)
+  return any(p.reads(live) for p in (*method.derived, *method.token_weights))
 
 
 def refine_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
@@ -101,8 +111,9 @@ def refine_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
   if not is_refined(method):
     return fields
   view = jax.tree.map(lax.stop_gradient, _inert_padding(fields))
-  view = _derive(method.derived, view, live=True)
-  view = _weigh(method, view, live=True)
+  live = live_fields(method)
+  view = _derive([p for p in method.derived if p.reads(live)], view)
+  view = _weigh([p for p in method.token_weights if p.reads(live)], view)
   names = (*CREDIT_FIELDS, *(part.name for part in method.derived))
   return fields | {name: view[name] for name in names}
 
@@ -147,6 +158,11 @@ def loss_and_terms(
     kind = _kind(name, part, values)
     if kind == "policy":
       values *= weight
+    elif name == "policy" and not isinstance(weight, float):
+      raise errors.UserError(
+        f"config.behavior weighs tokens, but {part.name} gives one loss per"
+        " response: use a token loss, or take the correction out"
+      )
     means[name] = _reduce(method, fields, values, kind)
     total += (
       part.coef * records.Mean(means[name].total, batch_counts[kind]).value()
@@ -170,26 +186,29 @@ def whole_loss(
   return loss_and_terms(method, fields, counts(method, fields))
 
 
-def _names_credit(part: binding.Bound) -> bool:
-  return any(name in CREDIT_FIELDS for name in part.field_names)
-
-
-def _derive(parts, fields: Fields, live: bool) -> Fields:
+def _with_dependents(parts, names) -> frozenset[str]:
+  """The names, and those of derived fields that are computed from them."""
+  found = set(names)
   for part in parts:
-    if part.is_live == live:
-      fields = fields | {part.name: part(fields)}
+    if part.reads(found):
+      found.add(part.name)
+  return frozenset(found)
+
+
+def _derive(parts, fields: Fields) -> Fields:
+  for part in parts:
+    fields = fields | {part.name: part(fields)}
   return fields
 
 
-def _weigh(method, fields: Fields, live: bool) -> Fields:
-  for part in method.token_weights:
-    if part.is_live == live:
-      shape = shape_lib.TokenShape(*part(fields))
-      credit = fields["token_advantages"] * shape.weight + shape.bonus
-      fields = fields | {
-        "token_advantages": credit,
-        "loss_mask": fields["loss_mask"] * shape.mask,
-      }
+def _weigh(parts, fields: Fields) -> Fields:
+  for part in parts:
+    shape = shape_lib.TokenShape(*part(fields))
+    credit = fields["token_advantages"] * shape.weight + shape.bonus
+    fields = fields | {
+      "token_advantages": credit,
+      "loss_mask": fields["loss_mask"] * shape.mask,
+    }
   return fields
 
 

@@ -40,7 +40,7 @@ class Run:
   rollout: sampler.SamplerConfig
   optimizer: optimizers.OptimizerConfig
   warm_start: warm_start.WarmStartConfig
-  update: update.UpdateConfig
+  updates: update.UpdateConfig
   evaluation: evaluation.EvaluationConfig
   checkpoint: checkpoints.CheckpointConfig
   mesh: sharding.MeshConfig
@@ -92,8 +92,8 @@ def _check(experiment: Experiment) -> None:
     "rollout.num_generations": samples,
     "rollout.completion_tokens": run.rollout.completion_tokens,
     "data.prompt_tokens": run.data.prompt_tokens,
-    "update.num_minibatches": run.update.num_minibatches,
-    "update.num_micro_batches": run.update.num_micro_batches,
+    "updates.num_minibatches": run.updates.num_minibatches,
+    "updates.num_micro_batches": run.updates.num_micro_batches,
     "evaluation.every_steps": run.evaluation.every_steps,
     "evaluation.num_prompts": run.evaluation.num_prompts,
     "evaluation.num_generations": run.evaluation.num_generations,
@@ -146,16 +146,17 @@ def _check_splits(run: Run) -> None:
       f" ({run.mesh.tensor}) does not divide: choose a divisor",
     )
   settings.require(
-    run.prompts_per_step % run.update.num_minibatches == 0,
-    f"config.update.num_minibatches is {run.update.num_minibatches}, which"
+    run.prompts_per_step % run.updates.num_minibatches == 0,
+    f"config.updates.num_minibatches is {run.updates.num_minibatches}, which"
     f" does not divide prompts_per_step ({run.prompts_per_step}): choose a"
     " divisor",
   )
-  prompts = run.prompts_per_step // run.update.num_minibatches
+  prompts = run.prompts_per_step // run.updates.num_minibatches
   samples = run.rollout.num_generations
   settings.require(
-    parts.splits_evenly(run.update.num_micro_batches, prompts, samples),
-    f"config.update.num_micro_batches is {run.update.num_micro_batches}, which"
-    f" does not split {prompts} prompts of {samples} samples evenly: choose a"
-    f" divisor of {prompts}, or {prompts} times a divisor of {samples}",
+    parts.splits_evenly(run.updates.num_micro_batches, prompts, samples),
+    f"config.updates.num_micro_batches is {run.updates.num_micro_batches},"
+    f" which does not split {prompts} prompts of {samples} samples evenly:"
+    f" choose a divisor of {prompts}, or {prompts} times a divisor of"
+    f" {samples}",
   )

@@ -31,11 +31,11 @@ class Objective(NamedTuple):
     sequence_loss: live and frozen fields -> f32[B].
     reward_shaping: fields -> f32[B], each replaces `rewards`.
     filters: fields -> keep f32[B]; dropped rows leave the loss altogether.
-    token_weights: fields -> TokenShape; composed in this order.
+    token_weights: fields -> TokenShape; in order, the live ones last.
     behavior: fields -> Behavior, corrections of the policy term.
     regularizers: fields -> f32[B, T] or f32[B], each added with its `coef`.
     aggregate: token losses and masks -> Mean.
-    derived: fields -> the field of the function's name.
+    derived: fields -> the field of the function's name, in this order.
   """
 
   advantage: Bound | None = None
@@ -83,8 +83,8 @@ def bind(config: Mapping[str, Any]) -> Objective:
       `over`, the field that selects its tokens.
 
   Raises:
-    errors.UserError: for an unknown name or hyper-parameter, two functions for
-      one place, none for a place that needs one, or a field that no run fills.
+    errors.UserError: for an unknown name or hyper-parameter, two functions or
+      none for one place, or a field that no run fills.
   """
   single = {
     hook: _bind_one(config, hook) for hook in SINGLE if config.get(hook)
@@ -98,7 +98,7 @@ def bind(config: Mapping[str, Any]) -> Objective:
 def _bind_one(config, hook: str) -> Bound:
   block = config[hook]
   block = {"name": block} if isinstance(block, str) else dict(block)
-  return _bind(hook, f"config.{hook}.name", block.pop("name"), block)
+  return _bind(hook, f"config.{hook}.name", block.pop("name", ""), block)
 
 
 def _bind_many(config, hook: str) -> tuple[Bound, ...]:

@@ -139,7 +139,7 @@ def make_programs(
       phase,
       method=method,
       optimizer=optimizer,
-      config=run.update,
+      config=run.updates,
       temperature=run.rollout.temperature,
     ),
     take=picks(prompts_lib.take),

@@ -1,7 +1,9 @@
 """Every experiment file loads, binds, has no unread key, and traces."""
 
 import importlib
+import itertools
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,11 @@ import pytest
 from experiments import common
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import objective
 from rlvr_jax import optimizers
 from rlvr_jax import update
+from rlvr_jax.data import tasks
+from rlvr_jax.data import vocabulary
 from rlvr_jax.models import transformer
 from tests import testing
 
@@ -24,8 +29,20 @@ _FILES = sorted(
 _STEMS = [path.stem for path in _FILES]
 
 
+def _module(stem: str):
+  return importlib.import_module(f"experiments.{stem}")
+
+
+def _models(stem: str) -> tuple[str, ...]:
+  return getattr(_module(stem), "MODELS", ())
+
+
+_OF_TASKS = [(stem, arg) for stem in _STEMS for arg in common.TASKS]
+_OF_MODELS = [(stem, arg) for stem in _STEMS for arg in _models(stem)]
+
+
 def _config(stem="grpo", arg="tiny") -> ml_collections.ConfigDict:
-  return importlib.import_module(f"experiments.{stem}").get_config(arg)
+  return _module(stem).get_config(arg)
 
 
 def _load(**overrides):
@@ -36,11 +53,38 @@ def _load(**overrides):
   return experiment_lib.load(config.to_dict())
 
 
-@pytest.mark.parametrize("arg", common.TASKS)
-@pytest.mark.parametrize("stem", _STEMS)
-def test_every_file_loads_and_binds(stem, arg):
+@pytest.mark.parametrize("stem, arg", _OF_TASKS + _OF_MODELS)
+def test_every_variant_loads_and_binds(stem, arg):
   experiment = experiment_lib.load(_config(stem, arg).to_dict())
   assert experiment.run.num_steps > 0
+
+
+@pytest.mark.parametrize("stem, arg", _OF_MODELS)
+def test_every_run_of_a_paper_is_described_whole(stem, arg):
+  run = experiment_lib.load(_config(stem, arg).to_dict()).run
+  everyday = experiment_lib.load(_config("grpo").to_dict()).run
+  params = jax.eval_shape(
+    lambda: transformer.init_params(run.model, jax.random.key(0))
+  )
+  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+  assert run.model.dtype == "bfloat16"
+  assert run.warm_start.num_steps == 0
+  # What every file has to set anew, or the run would be the tasks' by chance.
+  assert run.data.name != everyday.data.name
+  assert run.prompts_per_step != everyday.prompts_per_step
+  assert run.rollout.completion_tokens > everyday.rollout.completion_tokens
+  assert run.optimizer.learning_rate < everyday.optimizer.learning_rate
+
+
+def test_every_model_belongs_to_a_file():
+  assert {arg for _, arg in _OF_MODELS} == common.MODELS.keys()
+
+
+def test_a_run_without_its_data_set_ends_before_its_model_is_made():
+  data = experiment_lib.load(_config("dapo", "qwen2_5_32b").to_dict()).run.data
+  with pytest.raises(errors.UserError, match="'dapo_math_17k'") as caught:
+    tasks.load_task(data, 20_480, pathlib.Path("unused"))
+  assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("stem", _STEMS)
@@ -52,6 +96,8 @@ def test_every_update_traces(stem):
   def step():
     params = transformer.init_params(run.model, jax.random.key(0))
     state = testing.train_state(params, optimizer)
+    if "ref_logprobs" in objective.needed_fields(method):
+      state = state.replace(ref_params=params)
     batch = testing.rollout_batch(
       num_prompts=run.prompts_per_step,
       samples=run.rollout.num_generations,
@@ -64,7 +110,7 @@ def test_every_update_traces(stem):
       model=model,
       method=method,
       optimizer=optimizer,
-      config=run.update,
+      config=run.updates,
     )
 
   # Optax mixes integers and floats inside Adam.
@@ -76,9 +122,27 @@ def test_every_update_traces(stem):
 
 @pytest.mark.parametrize("stem", _STEMS)
 def test_every_file_says_what_it_is(stem):
-  doc = importlib.import_module(f"experiments.{stem}").__doc__
+  doc = _module(stem).__doc__
   assert "https://arxiv.org/abs/" in doc
-  assert f"--config=experiments/{stem}.py" in doc
+  assert f"--config=experiments/{stem}.py:tiny" in doc
+
+
+@pytest.mark.parametrize("path", _FILES, ids=_STEMS)
+def test_every_number_says_where_it_is_from(path):
+  lines = path.read_text().splitlines()
+  for above, line in itertools.pairwise(lines):
+    if re.search(r"^  .*=[ (]*-?\d", line):
+      assert "  # " in line or above.lstrip().startswith("# "), line
+
+
+@pytest.mark.parametrize("stem", ["empg", "hicra"])
+def test_token_ids_are_those_of_their_symbols(stem):
+  config = _config(stem)
+  encode = vocabulary.ARITHMETIC.encode
+  if stem == "empg":
+    assert config.segment_ids.separator_ids == encode(",")
+  else:
+    assert config.planning_tokens.phrases == (encode(","), encode("#"))
 
 
 @pytest.mark.parametrize("path", _FILES, ids=_STEMS)
@@ -88,9 +152,14 @@ def test_every_file_is_short_and_imports_no_library_code(path):
   assert "rlvr_jax import" not in text
 
 
-def test_an_unknown_variant_lists_the_known():
-  with pytest.raises(ValueError, match="'huge': choose one of tiny, chain"):
-    _config(arg="huge")
+@pytest.mark.parametrize("stem", _STEMS)
+def test_an_unknown_variant_lists_the_known(stem):
+  known = ", ".join((*common.TASKS, *_models(stem)))
+  with pytest.raises(ValueError, match=f"'huge': choose one of {known}$"):
+    _config(stem, "huge")
+  unused = [name for name in common.MODELS if name not in _models(stem)]
+  with pytest.raises(ValueError, match=f"{unused[0]!r}: choose one of"):
+    _config(stem, unused[0])
 
 
 def test_a_key_that_nothing_reads_is_refused():
@@ -121,12 +190,12 @@ def test_a_key_that_nothing_reads_is_refused():
       "config.model.num_heads is 4, which config.mesh.tensor",
     ),
     (
-      dict(update__num_minibatches=5),
-      "config.update.num_minibatches is 5, which does not divide",
+      dict(updates__num_minibatches=5),
+      "config.updates.num_minibatches is 5, which does not divide",
     ),
     (
-      dict(update__num_micro_batches=7),
-      "config.update.num_micro_batches is 7, which does not split",
+      dict(updates__num_micro_batches=7),
+      "config.updates.num_micro_batches is 7, which does not split",
     ),
     (
       dict(evaluation__batch_prompts=0),

@@ -6,6 +6,7 @@ loss. `mixed_groups` returns keep alone.
 
 from rlvr_jax.advantages.filters import mixed_groups
 from rlvr_jax.advantages.global_batch import reinforce_pp_advantages
+from rlvr_jax.advantages.global_batch import reinforce_pp_baseline_advantages
 from rlvr_jax.advantages.group import dr_grpo_advantages
 from rlvr_jax.advantages.group import grpo_advantages
 from rlvr_jax.advantages.group import rloo_advantages
@@ -16,6 +17,7 @@ __all__ = [
   "grpo_advantages",
   "mixed_groups",
   "reinforce_pp_advantages",
+  "reinforce_pp_baseline_advantages",
   "rloo_advantages",
   "signed_advantages",
 ]

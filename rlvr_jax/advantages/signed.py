@@ -48,9 +48,9 @@ def signed_advantages(
     ValueError: for shapes or values that cannot be right, by name.
   """
   checks.arguments(is_correct=is_correct)
-  right = is_correct > 0
+  right = is_correct > jnp.zeros_like(is_correct)
   values = jnp.where(right, positive_weight, -negative_weight)
-  return (
-    values.astype(is_correct.dtype),
-    (values != 0).astype(is_correct.dtype),
-  )
+  # A verdict may come as a bool, which would make -1 of a wrong row True.
+  is_float = jnp.issubdtype(is_correct.dtype, jnp.floating)
+  dtype = is_correct.dtype if is_float else jnp.float32
+  return values.astype(dtype), (values != 0).astype(dtype)

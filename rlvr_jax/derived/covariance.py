@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rlvr_jax import checks
 from rlvr_jax import masked
+from rlvr_jax import settings
 
 
 def _covariances(logprobs, token_advantages, completion_mask):
@@ -18,6 +19,13 @@ def _covariances(logprobs, token_advantages, completion_mask):
   logprobs = lax.stop_gradient(logprobs)
   return (token_advantages - mean(token_advantages)) * (
     logprobs - mean(logprobs)
+  )
+
+
+def _check_share(select_frac: float) -> None:
+  settings.require(
+    0 <= select_frac <= 1,
+    f"select_frac is {select_frac}: it is a share in [0, 1], no percentage",
   )
 
 
@@ -85,6 +93,7 @@ def clip_cov_tokens(
     completion_mask=completion_mask,
     token_uniforms=token_uniforms,
   )
+  _check_share(select_frac)
   cov = _covariances(logprobs, token_advantages, completion_mask)
   ratio = jnp.exp(lax.stop_gradient(logprobs) - old_logprobs)
   clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
@@ -143,6 +152,7 @@ def kl_cov_tokens(
     token_advantages=token_advantages,
     completion_mask=completion_mask,
   )
+  _check_share(select_frac)
   cov = _covariances(logprobs, token_advantages, completion_mask)
   if not select_frac:
     return jnp.zeros_like(cov)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rlvr_jax import checks
+from rlvr_jax import settings
 
 
 def segment_ids(
@@ -97,6 +98,12 @@ def planning_tokens(
   checks.arguments(
     completion_tokens=completion_tokens, completion_mask=completion_mask
   )
+  for phrase in phrases:
+    settings.require(
+      isinstance(phrase, tuple | list) and len(phrase) > 0,
+      f"phrases holds {phrase!r}: every phrase is a tuple of token ids, such"
+      " as (17,)",
+    )
   num_tokens = completion_tokens.shape[1]
   tokens = jnp.where(completion_mask > 0, completion_tokens, -1)
   found = jnp.zeros(tokens.shape, bool)

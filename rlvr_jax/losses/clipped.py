@@ -11,6 +11,8 @@ from jax import lax
 import jax.numpy as jnp
 
 from rlvr_jax import checks
+from rlvr_jax import settings
+from rlvr_jax.losses import ratios
 
 
 def ppo_clip(
@@ -35,7 +37,7 @@ def ppo_clip(
   (https://arxiv.org/abs/1912.09729), eq. 5.
   Neutral setting: old_logprobs = stop_gradient(logprobs) gives the gradient of
   `reinforce` at any positive width and any dual_clip above 1.
-  Differs from the paper: no.
+  Differs from the paper: log-ratios beyond 20 nats count as 20.
 
   Example:
     >>> import jax.numpy as jnp
@@ -66,7 +68,11 @@ def ppo_clip(
     old_logprobs=old_logprobs,
     token_advantages=token_advantages,
   )
-  ratio = jnp.exp(logprobs - old_logprobs)
+  settings.require(
+    dual_clip == 0 or dual_clip > 1,
+    f"dual_clip is {dual_clip}: set it above 1, or to 0 for none",
+  )
+  ratio = ratios.bounded_ratio(logprobs - old_logprobs)
   clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
   loss = -jnp.minimum(ratio * token_advantages, clipped * token_advantages)
   if not dual_clip:
@@ -136,7 +142,7 @@ def gspo(
   )
   # One value for the row; the gradient of each token is its own.
   own = jnp.where(inside, logprobs - lax.stop_gradient(logprobs), 0.0)
-  ratio = jnp.exp(lax.stop_gradient(seq_log_ratio) + own)
+  ratio = ratios.bounded_ratio(lax.stop_gradient(seq_log_ratio) + own)
   clipped = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
   return -jnp.minimum(ratio * token_advantages, clipped * token_advantages)
 
@@ -188,6 +194,6 @@ def cispo(
     old_logprobs=old_logprobs,
     token_advantages=token_advantages,
   )
-  ratio = jnp.exp(lax.stop_gradient(logprobs) - old_logprobs)
+  ratio = ratios.bounded_ratio(lax.stop_gradient(logprobs) - old_logprobs)
   weight = jnp.clip(ratio, 1.0 - clip_low, 1.0 + clip_high)
   return -weight * token_advantages * logprobs

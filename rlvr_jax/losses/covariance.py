@@ -9,10 +9,12 @@ alone and a batch can be split.
 """
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 
 from rlvr_jax import checks
 from rlvr_jax.losses import clipped
+from rlvr_jax.losses import ratios
 
 
 def clip_cov(
@@ -120,5 +122,7 @@ def kl_cov(
     kl_cov_tokens=kl_cov_tokens,
   )
   log_ratio = logprobs - old_logprobs
-  penalty = kl_cov_coef * jnp.abs(log_ratio) * kl_cov_tokens
-  return -token_advantages * jnp.exp(log_ratio) + penalty
+  # The gradient of jnp.abs at 0 is 1; that of this form is 0.
+  size = log_ratio * lax.stop_gradient(jnp.sign(log_ratio))
+  penalty = kl_cov_coef * size * kl_cov_tokens
+  return -token_advantages * ratios.bounded_ratio(log_ratio) + penalty

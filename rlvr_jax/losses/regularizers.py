@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from rlvr_jax import checks
+from rlvr_jax.losses import ratios
 
 
 def kl_k1(*, logprobs: jax.Array, ref_logprobs: jax.Array) -> jax.Array:
@@ -94,9 +95,10 @@ def kl_k3(*, logprobs: jax.Array, ref_logprobs: jax.Array) -> jax.Array:
   Example:
     >>> import jax.numpy as jnp
     >>> from rlvr_jax import losses
-    >>> losses.kl_k3(logprobs=jnp.array([[-1.0]]),
-    ...              ref_logprobs=jnp.array([[-1.5]])).round(4).tolist()
-    [[0.1065...]]
+    >>> value = losses.kl_k3(logprobs=jnp.array([[-1.0]]),
+    ...                      ref_logprobs=jnp.array([[-1.5]]))
+    >>> round(float(value[0, 0]), 4)
+    0.1065
 
   Args:
     logprobs: f32[B, T], current policy; gradients flow here.
@@ -110,7 +112,8 @@ def kl_k3(*, logprobs: jax.Array, ref_logprobs: jax.Array) -> jax.Array:
   """
   checks.arguments(logprobs=logprobs, ref_logprobs=ref_logprobs)
   log_ratio = ref_logprobs - logprobs
-  return jnp.expm1(log_ratio) - log_ratio
+  bounded = jnp.minimum(log_ratio, ratios.MAX_LOG_RATIO)
+  return jnp.expm1(bounded) - log_ratio
 
 
 def entropy_bonus(*, entropies: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """Shape of a Qwen3-style decoder.
+  """Shape of a decoder of the Llama, Qwen2 and Qwen3 kind.
 
   Example:
     ModelConfig(vocab_size=32, num_layers=2, width=64, num_heads=4,
@@ -24,6 +24,10 @@ class ModelConfig:
   rope_base: float = 10_000.0
   norm_epsilon: float = 1e-6
   tied_embeddings: bool = False
+  # Norms on the queries and keys of each head: Qwen3.
+  qk_norm: bool = True
+  # Biases of queries, keys and values: Qwen2 and Qwen2.5.
+  attention_bias: bool = False
   # Standard deviation of every freshly drawn matrix.
   init_std: float = 0.02
   # Compute type of activations; parameters and statistics stay float32.

@@ -1,8 +1,9 @@
 """The decoder: RMSNorm, rotary positions, grouped queries, SwiGLU, QK-norm.
 
 The Qwen3 architecture ("Qwen3 Technical Report",
-https://arxiv.org/abs/2505.09388). Pure: keys and values go in and come out as
-a pytree, never as hidden state.
+https://arxiv.org/abs/2505.09388); without QK-norm that of Llama, and with
+biases on queries, keys and values that of Qwen2 and Qwen2.5. Pure: keys and
+values go in and come out as a pytree, never as hidden state.
 
 Shape letters: B rows, T positions, D width, N query heads, K key/value heads,
 H head width, F feed-forward width, V vocabulary.
@@ -47,24 +48,30 @@ class Linear(nn.Module):
 
   Attributes:
     features: width of the output.
-    axes: logical names of the kernel's two axes.
+    axes: logical names of the kernel's two axes; a bias has the second.
     init_std: standard deviation of the initial kernel.
+    has_bias: add a bias, at first 0.
   """
 
   features: int
   axes: tuple[str, str]
   init_std: float
+  has_bias: bool = False
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", _matrix(self.init_std, *self.axes), shape)
     flat = x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)
+    if self.has_bias:
+      init = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[1:])
+      bias = self.param("bias", init, (self.features,))
+      flat += bias.astype(x.dtype)[None]
     return flat.reshape(*x.shape[:-1], self.features)
 
 
 class Attention(nn.Module):
-  """Grouped-query attention with normalised queries and keys."""
+  """Grouped-query attention, with normalised queries and keys or without."""
 
   config: configs.ModelConfig
 
@@ -78,14 +85,17 @@ class Attention(nn.Module):
         num_heads * config.head_dim,
         ("embed", "heads"),
         config.init_std,
+        config.attention_bias,
         name=name,
       )
       return linear(x).reshape(rows, positions, num_heads, config.head_dim)
 
-    norm = lambda name: RMSNorm(config.norm_epsilon, name=name)
-    queries = norm("query_norm")(heads("query", config.num_heads))
-    keys = norm("key_norm")(heads("key", config.num_kv_heads))
+    queries = heads("query", config.num_heads)
+    keys = heads("key", config.num_kv_heads)
     values = heads("value", config.num_kv_heads)
+    if config.qk_norm:
+      queries = RMSNorm(config.norm_epsilon, name="query_norm")(queries)
+      keys = RMSNorm(config.norm_epsilon, name="key_norm")(keys)
     queries = attention.rotate(queries, angles)
     keys = attention.rotate(keys, angles)
     own = attention.KeyValues(keys.swapaxes(1, 2), values.swapaxes(1, 2))

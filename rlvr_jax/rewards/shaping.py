@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rlvr_jax import checks
 from rlvr_jax import masked
+from rlvr_jax import settings
 
 
 def overlong_penalty(
@@ -52,6 +53,10 @@ def overlong_penalty(
     ValueError: for shapes or values that cannot be right, by name.
   """
   checks.arguments(rewards=rewards, completion_mask=completion_mask)
+  settings.require(
+    buffer_tokens > 0,
+    f"buffer_tokens is {buffer_tokens}: set it to 1 or more",
+  )
   lengths = jnp.sum((completion_mask > 0).astype(rewards.dtype), axis=1)
   over = (lengths - float(max_tokens - buffer_tokens)) / float(buffer_tokens)
   return rewards - jnp.clip(over, 0.0, 1.0)

@@ -18,6 +18,7 @@ from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import masked
 from rlvr_jax import names
+from rlvr_jax import settings
 from rlvr_jax.token_weights.shape import TokenShape
 
 
@@ -62,6 +63,9 @@ def forking_token_mask(
     ValueError: for shapes or values that cannot be right, by name.
   """
   checks.arguments(entropies=entropies, completion_mask=completion_mask)
+  settings.require(
+    0 < keep_frac <= 1, f"keep_frac is {keep_frac}: it is a share in (0, 1]"
+  )
   budget = masked.share(keep_frac, jnp.sum(completion_mask), up=True)
   entropies = lax.stop_gradient(entropies)
   return TokenShape(mask=masked.largest(entropies, completion_mask, budget))
@@ -97,14 +101,16 @@ def steer_weights(
 
   Example: a two-way split at 1/2 changes no entropy and keeps full weight.
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> from rlvr_jax import token_weights
     >>> half = jnp.log(jnp.array([[0.5, 0.9]]))
-    >>> token_weights.steer_weights(
+    >>> shape = token_weights.steer_weights(
     ...     logprobs=half, old_logprobs=half,
     ...     entropies=jnp.array([[0.693147, 0.32508]]),
     ...     token_advantages=jnp.ones((1, 2)),
-    ...     completion_mask=jnp.ones((1, 2))).weight.round(4).tolist()
-    [[1.2000000..., 0.8000000...]]
+    ...     completion_mask=jnp.ones((1, 2)))
+    >>> np.asarray(shape.weight, float).round(4).tolist()
+    [[1.2, 0.8]]
 
   Args:
     logprobs: f32[B, T], current policy, frozen here.
@@ -135,6 +141,11 @@ def steer_weights(
       f"steer_weights schedule is {schedule!r}:"
       f" {names.did_you_mean(schedule, ('linear', 'exponential'))}"
     )
+  settings.require(
+    0 < weight_min <= weight_max,
+    f"weight_min is {weight_min}: set it above 0 and not above weight_max"
+    f" ({weight_max})",
+  )
   inside = completion_mask > 0
   logprobs, entropies = map(lax.stop_gradient, (logprobs, entropies))
   probs = jnp.clip(jnp.exp(logprobs), 1e-8, 1.0 - 1e-8)
@@ -188,14 +199,15 @@ def empg_weights(
 
   Example: three steps of one token with entropies 0.2, 0.6 and 1.
     >>> import jax.numpy as jnp
+    >>> import numpy as np
     >>> from rlvr_jax import token_weights
     >>> shape = token_weights.empg_weights(
     ...     frozen_entropies=jnp.array([[0.2, 0.6, 1.0]]),
     ...     segment_ids=jnp.array([[0, 1, 2]]),
     ...     token_advantages=jnp.ones((1, 3)),
     ...     completion_mask=jnp.ones((1, 3)))
-    >>> (shape.weight + shape.bonus).round(3).tolist()
-    [[0.5479999..., -0.0739999..., -0.4740000...]]
+    >>> np.asarray(shape.weight + shape.bonus, float).round(3).tolist()
+    [[0.548, -0.074, -0.474]]
 
   Args:
     frozen_entropies: f32[B, T], nats, of the sampling policy.

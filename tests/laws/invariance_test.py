@@ -39,7 +39,7 @@ _EVERYTHING = dict(
   kl_cov_tokens=dict(select_frac=0.1),
   reward_shaping=("overlong_penalty", "sequence_kl_penalty"),
   overlong_penalty=dict(max_tokens=6, buffer_tokens=3),
-  advantage="reinforce_pp_advantages",
+  advantage="reinforce_pp_baseline_advantages",
   filters=("mixed_groups",),
   token_weights=(
     "empg_weights",

@@ -1,23 +1,31 @@
 """Reductions: sums and counts by hand, masks in their places."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rlvr_jax import losses
 
+_ALL = (losses.token_mean, losses.sequence_mean, losses.fixed_length)
 _LOSSES = jnp.asarray([[1.0, 2.0, 3.0], [4.0, jnp.nan, jnp.nan]])
 _MASK = jnp.asarray([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
 _KEPT = jnp.asarray([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+_each = pytest.mark.parametrize("aggregate", _ALL)
 
 
-def _sum_and_count(aggregate, loss_mask=_MASK, mask=_MASK, **settings):
-  mean = aggregate(
-    token_losses=_LOSSES[: mask.shape[0]],
+def _mean(aggregate, token_losses, loss_mask=_MASK, mask=_MASK, **settings):
+  return functools.partial(aggregate, **settings)(
+    token_losses=token_losses[: mask.shape[0]],
     loss_mask=loss_mask,
     completion_mask=mask,
-    **settings,
   )
+
+
+def _sum_and_count(aggregate, *masks, **settings):
+  mean = _mean(aggregate, _LOSSES, *masks, **settings)
   return float(mean.total), float(mean.count)
 
 
@@ -43,12 +51,58 @@ def test_fixed_length():
   assert _sum_and_count(losses.fixed_length) == (10.0, 6.0)
 
 
+def test_the_three_weigh_a_long_and_a_short_response_differently():
+  # 10 / 4 tokens, (2 + 4) / 2 responses, 10 / (2 * 3).
+  found = [float(_mean(aggregate, _LOSSES).value()) for aggregate in _ALL]
+  np.testing.assert_allclose(found, [2.5, 3.0, 5 / 3], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
-  "aggregate", [losses.token_mean, losses.sequence_mean, losses.fixed_length]
+  "aggregate, first, second",
+  [
+    # One weight a token: 1/4. One a response: 1/6 and 1/2. Constant: 1/6.
+    (losses.token_mean, 1 / 4, 1 / 4),
+    (losses.sequence_mean, 1 / 6, 1 / 2),
+    (losses.fixed_length, 1 / 6, 1 / 6),
+  ],
 )
+def test_the_weight_of_a_token_by_the_length_of_its_response(
+  aggregate, first, second
+):
+  value = lambda x: _mean(aggregate, x).value()
+  gradient = jax.jit(jax.grad(value))(_LOSSES)
+  # Padded cells hold NaN and get exactly 0.
+  np.testing.assert_allclose(
+    gradient, [[first] * 3, [second, 0.0, 0.0]], rtol=1e-6
+  )
+
+
+@_each
 def test_a_batch_without_tokens_counts_nothing(aggregate):
   empty = jnp.zeros_like(_MASK)
   assert _sum_and_count(aggregate, empty, empty) == (0.0, 0.0)
+  value = lambda x: _mean(aggregate, x, empty, empty).value()
+  found, gradient = jax.jit(jax.value_and_grad(value))(_LOSSES)
+  assert found == 0.0
+  np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
+
+
+@_each
+def test_a_fully_masked_row_is_not_counted(aggregate):
+  mask = _MASK.at[1].set(0.0)
+  # Row 0 alone: 6 over three tokens, mean 2 of one row, 6 over 1 * 3.
+  total, count = _sum_and_count(aggregate, mask, mask)
+  assert total / count == 2.0
+
+
+@_each
+def test_a_row_of_weight_one_half_counts_half(aggregate):
+  twice = lambda x: jnp.concatenate([x, x[1:]])
+  halves = jnp.asarray([1.0, 0.5, 0.5])[:, None] * twice(_MASK)
+  doubled = _mean(aggregate, twice(_LOSSES), halves, halves)
+  once = _mean(aggregate, _LOSSES)
+  np.testing.assert_allclose(doubled.total, once.total, rtol=1e-6)
+  np.testing.assert_allclose(doubled.count, once.count, rtol=1e-6)
 
 
 def test_equal_lengths_make_all_three_agree():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlvr_jax import sharding
 from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 from tests import testing
@@ -29,27 +30,24 @@ def test_the_recipe_has_102784_parameters():
   assert sum(x.size for x in jax.tree.leaves(shapes)) == 102_784
 
 
-def test_the_shape_of_qwen3_0_6b_has_its_number_of_parameters():
-  config = configs.ModelConfig(
-    vocab_size=151_936,
-    num_layers=28,
-    width=1024,
-    num_heads=16,
-    num_kv_heads=8,
-    head_dim=128,
-    mlp_width=3072,
-    tied_embeddings=True,
-    scan_layers=True,
+# What Qwen2 and Llama differ in from Qwen3, the default.
+_QWEN2 = dict(qk_norm=False, attention_bias=True)
+_LLAMA = dict(qk_norm=False)
+
+
+def _with_biases(params):
+  """The same parameters with random numbers in place of the zero biases."""
+  draw = lambda x: jax.random.normal(jax.random.key(x.size), x.shape)
+  return jax.tree_util.tree_map_with_path(
+    lambda path, x: draw(x) if path[-1].key == "bias" else x, params
   )
-  shapes = jax.eval_shape(
-    lambda: transformer.init_params(config, jax.random.key(0))
-  )
-  assert sum(x.size for x in jax.tree.leaves(shapes)) == 596_049_920
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
-def test_cached_decoding_equals_the_full_forward_pass(scan_layers):
-  model, params = testing.tiny_model(scan_layers=scan_layers)
+@pytest.mark.parametrize("kind", [{}, _LLAMA, _QWEN2])
+def test_cached_decoding_equals_the_full_forward_pass(kind, scan_layers):
+  model, params = testing.tiny_model(scan_layers=scan_layers, **kind)
+  params = _with_biases(params)
   tokens = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
   hidden = testing.hidden_states(model, params, tokens)
   cache = transformer.empty_cache(model.config, 3, 7)
@@ -135,10 +133,10 @@ def test_bfloat16_keeps_float32_parameters():
   assert hidden.dtype == jnp.bfloat16
 
 
-def test_every_parameter_names_its_axes():
-  from rlvr_jax import sharding
-
-  boxed = transformer.init_params(testing.tiny_config(), jax.random.key(0))
+@pytest.mark.parametrize("kind", [{}, _LLAMA, _QWEN2])
+def test_every_parameter_names_its_axes(kind):
+  config = testing.tiny_config(**kind)
+  boxed = transformer.init_params(config, jax.random.key(0))
   known = {name for name, _ in sharding.RULES}
   leaves = jax.tree.leaves(
     boxed, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
@@ -147,6 +145,32 @@ def test_every_parameter_names_its_axes():
     assert isinstance(leaf, nn.LogicallyPartitioned)
     assert set(leaf.names) <= known
     assert len(leaf.names) == leaf.value.ndim
+
+
+def test_the_kinds_differ_in_norms_and_biases_alone():
+  def leaves(**kind):
+    _, params = testing.tiny_model(**kind)
+    paths = jax.tree_util.tree_flatten_with_path(params["layers_0"])[0]
+    return {".".join(key.key for key in path) for path, _ in paths}
+
+  norms = {f"attention.{name}_norm.scale" for name in ("query", "key")}
+  biases = {f"attention.{name}.bias" for name in ("query", "key", "value")}
+  assert leaves() - leaves(**_LLAMA) == norms
+  assert leaves(**_LLAMA) < leaves()
+  assert leaves(**_QWEN2) - leaves(**_LLAMA) == biases
+
+
+def test_biases_begin_at_zero_and_are_added():
+  linear = transformer.Linear(2, ("embed", "heads"), 0.02, has_bias=True)
+  x = jnp.array([[[1.0, 2.0, 3.0]]])
+  fresh = nn.unbox(linear.init(jax.random.key(0), x))["params"]
+  np.testing.assert_array_equal(fresh["bias"], jnp.zeros(2))
+  kernel = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+  params = {"kernel": kernel, "bias": jnp.array([10.0, 20.0])}
+  # (1, 2, 3) keeps its first two entries: 1 + 10 and 2 + 20.
+  np.testing.assert_array_equal(
+    linear.apply({"params": params}, x), [[[11.0, 22.0]]]
+  )
 
 
 def test_the_docstring_example_is_true():

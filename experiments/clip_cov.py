@@ -1,0 +1,65 @@
+"""Clip-Cov: no gradient from a few tokens of high covariance.
+
+"The Entropy Mechanism of Reinforcement Learning for Reasoning Language Models"
+(https://arxiv.org/abs/2505.22617); [code*] is recipe/dapo/7b_clip_cov.sh of
+LiyuanLucasLiu/Entropy-Mechanism-of-RL, a copy of PRIME-RL's. Ours: groups of
+one verdict are dropped, not sampled anew; a hundred times the share of tokens
+in ":tiny" and ":chain", whose updates hold some hundred tokens.
+
+python -m rlvr_jax.train --config=experiments/clip_cov.py:tiny --workdir=runs/c
+(":tiny" and ":chain" run on a CPU; the model variants are the paper's runs)
+"""
+
+from experiments import common
+
+MODELS = ("qwen2_5_7b", "qwen2_5_32b")
+
+
+def get_config(arg: str = "tiny"):
+  """Clip-Cov on a variant of `common.TASKS` or of MODELS."""
+  config = common.base(arg, MODELS)
+  config.advantage = dict(
+    name="grpo_advantages",  # section 4.3
+    normalize_std=True,  # [inferred]
+    epsilon=1e-6,  # [code*] lasgroup/SDPO, a fork of verl
+    ddof=1,  # [code*] lasgroup/SDPO, a fork of verl
+  )
+  config.filters = ("mixed_groups",)  # section 4.3
+  # Widths of 1 as good as switch PPO's own clip off.
+  widths = dict(
+    clip_low=1.0,  # [code*]
+    clip_high=1.0,  # [code*]
+  )
+  config.derived = ("clip_cov_tokens",)  # section 4.2
+  config.clip_cov_tokens = dict(
+    widths,
+    select_frac=0.02,  # ours
+    cov_low=1.0,  # section 4.3
+    cov_high=5.0,  # section 4.3
+  )
+  config.token_loss = dict(widths, name="clip_cov")
+  config.aggregate = dict(name="token_mean")  # [code*]
+  config.updates.num_minibatches = 4  # ours, of eight prompts each
+  if arg in MODELS:
+    _paper(config)
+  return config
+
+
+def _paper(config):
+  """Section 4.3, from the base models."""
+  config.clip_cov_tokens.select_frac = 2e-4  # section 4.3
+  config.data = dict(
+    name="dapo_math_17k",  # section 4.3
+    variant="train",  # ours
+    verifier="math",  # [code*]
+    prompt_tokens=2048,  # [code*]
+  )
+  config.prompts_per_step = 256  # section 4.3
+  config.rollout.num_generations = 8  # section 4.3
+  config.rollout.completion_tokens = 8192  # section 4.3
+  config.rollout.temperature = 1.0  # section 4.3
+  config.optimizer.learning_rate = 1e-6  # [code*]
+  config.optimizer.schedule = "constant"  # [code*]
+  config.optimizer.weight_decay = 0.0  # [code*]
+  config.optimizer.clip_norm = 1.0  # [code*]
+  config.updates.num_minibatches = 8  # section 4.3

@@ -1,0 +1,58 @@
+"""A random batch with every field that a method may name."""
+
+import jax
+import jax.numpy as jnp
+
+from rlvr_jax import records
+from tests import testing
+
+
+def fields(*, moved: bool = True, **changes) -> dict[str, jax.Array]:
+  """Fields of random completions of random lengths; every group is mixed.
+
+  Ratios of the policy to its old self lie between about 0.4 and 2.5, so that
+  a clip binds here and there; those of old self to sampler are at least 1.
+
+  Args:
+    moved: False puts the policy where it was at rollout time, at ratio 1.
+    **changes: of `testing.rollout_batch`.
+  """
+  batch = testing.rollout_batch(**{"samples": 3} | changes)
+  found = records.fields(batch)
+  mask = found["completion_mask"]
+  normal = lambda seed: jax.random.normal(jax.random.key(seed), mask.shape)
+  inside = lambda x: jnp.where(mask > 0, x, 0.0)
+  old = found["sampler_logprobs"] - 1.0
+  step = 0.3 * jnp.clip(normal(0), -3.0, 3.0) if moved else 0.0
+  return found | {
+    "step": jnp.zeros((), jnp.int32),
+    "old_logprobs": inside(old),
+    "logprobs": inside(old + step),
+    "ref_logprobs": inside(old - jnp.abs(normal(1))),
+    "sampler_logprobs": inside(old - 0.1 * jnp.abs(normal(2))),
+    "entropies": inside(jnp.abs(normal(3))),
+    "frozen_entropies": inside(jnp.abs(normal(4))),
+    "mean_logprobs": inside(old - 2.0),
+    "token_uniforms": jax.random.uniform(jax.random.key(5), mask.shape),
+  }
+
+
+def credited_fields() -> dict[str, jax.Array]:
+  """The same with what credit, derived functions and losses fill."""
+  found = fields()
+  mask, uniforms = found["completion_mask"], found["token_uniforms"]
+  advantages = jnp.where(found["is_correct"] > 0, 1.0, -0.5)
+  some = lambda frac: jnp.where(uniforms < frac, mask, 0.0)
+  position = jnp.broadcast_to(jnp.arange(mask.shape[1]) // 2, mask.shape)
+  return found | {
+    # Groups differ in their mean and in their deviation.
+    "rewards": found["rewards"].at[1].set(0.5),
+    "advantages": advantages,
+    "token_advantages": advantages[:, None] * mask,
+    "token_losses": found["logprobs"],
+    "loss_mask": some(0.5),
+    "segment_ids": jnp.where(mask > 0, position, -1),
+    "planning_tokens": some(0.3),
+    "clip_cov_tokens": some(0.2),
+    "kl_cov_tokens": some(0.2),
+  }

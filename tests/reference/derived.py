@@ -1,0 +1,97 @@
+"""Derived fields by loops, in float64 and whole numbers."""
+
+from fractions import Fraction
+import math
+
+import numpy as np
+
+
+def _inside(completion_mask):
+  rows, num_tokens = np.shape(completion_mask)
+  return [
+    (row, token)
+    for row in range(rows)
+    for token in range(num_tokens)
+    if completion_mask[row, token]
+  ]
+
+
+def _covariances(logprobs, token_advantages, completion_mask):
+  cells = _inside(completion_mask)
+  mean = lambda x: math.fsum(float(x[cell]) for cell in cells) / len(cells)
+  mean_credit, mean_logprob = mean(token_advantages), mean(logprobs)
+  return {
+    cell: (token_advantages[cell] - mean_credit)
+    * (logprobs[cell] - mean_logprob)
+    for cell in cells
+  }
+
+
+def _chosen(scores, shape, budget):
+  """1 on the highest scores; ties go to the earlier token."""
+  mask = np.zeros(shape)
+  for cell in sorted(sorted(scores), key=lambda c: -scores[c])[:budget]:
+    mask[cell] = 1.0
+  return mask
+
+
+def clip_cov_tokens(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  completion_mask,
+  token_uniforms,
+  select_frac=2e-4,
+  cov_low=1.0,
+  cov_high=5.0,
+  clip_low=0.2,
+  clip_high=0.2,
+):
+  covariances = _covariances(logprobs, token_advantages, completion_mask)
+  eligible = {}
+  for cell, covariance in covariances.items():
+    ratio = math.exp(logprobs[cell] - old_logprobs[cell])
+    credit = token_advantages[cell]
+    # The clip binds where it takes the gradient away.
+    bound = (credit > 0 and ratio > 1 + clip_high) or (
+      credit < 0 and ratio < 1 - clip_low
+    )
+    if cov_low < covariance < cov_high and not bound:
+      eligible[cell] = token_uniforms[cell]
+  budget = max(1, math.floor(Fraction(str(select_frac)) * len(covariances)))
+  return _chosen(eligible, np.shape(logprobs), budget)
+
+
+def kl_cov_tokens(
+  *, logprobs, token_advantages, completion_mask, select_frac=2e-3
+):
+  covariances = _covariances(logprobs, token_advantages, completion_mask)
+  budget = max(1, math.floor(Fraction(str(select_frac)) * len(covariances)))
+  if select_frac == 0:
+    budget = 0
+  return _chosen(covariances, np.shape(logprobs), budget)
+
+
+def segment_ids(*, completion_tokens, completion_mask, separator_ids=()):
+  found = np.full(np.shape(completion_tokens), -1)
+  for row, token in _inside(completion_mask):
+    before = [int(other) for other in completion_tokens[row][:token]]
+    found[row, token] = sum(other in separator_ids for other in before)
+  return found
+
+
+def planning_tokens(*, completion_tokens, completion_mask, phrases=()):
+  found = np.zeros(np.shape(completion_tokens))
+  inside = set(_inside(completion_mask))
+  for row in range(len(completion_tokens)):
+    for phrase in phrases:
+      for start in range(len(completion_tokens[row])):
+        window = [(row, start + offset) for offset in range(len(phrase))]
+        if all(
+          cell in inside and completion_tokens[cell] == token
+          for cell, token in zip(window, phrase, strict=True)
+        ):
+          for cell in window:
+            found[cell] = 1.0
+  return found

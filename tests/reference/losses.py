@@ -1,0 +1,258 @@
+"""Losses, corrections and reductions by loops over tokens, in float64.
+
+Where a loss freezes a part of itself, its `_surrogate` takes the frozen
+log-probabilities apart from the live ones, so that finite differences leave
+them alone.
+"""
+
+import math
+
+import numpy as np
+
+
+def _cells(array):
+  rows, num_tokens = np.shape(array)
+  return [(row, token) for row in range(rows) for token in range(num_tokens)]
+
+
+def ppo_clip(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  clip_low=0.2,
+  clip_high=0.2,
+  dual_clip=0.0,
+):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    ratio = math.exp(logprobs[cell] - old_logprobs[cell])
+    credit = float(token_advantages[cell])
+    bounded = ratio
+    if bounded < 1 - clip_low:
+      bounded = 1 - clip_low
+    if bounded > 1 + clip_high:
+      bounded = 1 + clip_high
+    objective = min(ratio * credit, bounded * credit)
+    if dual_clip and credit < 0:
+      # The objective never falls below dual_clip * A.
+      objective = max(objective, dual_clip * credit)
+    losses[cell] = -objective
+  return losses
+
+
+def gspo_surrogate(
+  *,
+  logprobs,
+  frozen_logprobs,
+  old_logprobs,
+  token_advantages,
+  completion_mask,
+  clip_low=3e-4,
+  clip_high=4e-4,
+):
+  """GSPO-token: the row's ratio is frozen, each token has its own gradient."""
+  losses = np.zeros(np.shape(logprobs))
+  for row in range(len(logprobs)):
+    inside = [t for t in range(len(logprobs[row])) if completion_mask[row, t]]
+    gaps = [frozen_logprobs[row, t] - old_logprobs[row, t] for t in inside]
+    ratio = math.exp(math.fsum(gaps) / len(inside)) if inside else 1.0
+    for t in inside:
+      own = ratio * math.exp(logprobs[row, t] - frozen_logprobs[row, t])
+      bounded = min(max(own, 1 - clip_low), 1 + clip_high)
+      credit = float(token_advantages[row, t])
+      losses[row, t] = -min(own * credit, bounded * credit)
+  return losses
+
+
+def gspo(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  completion_mask,
+  clip_low=3e-4,
+  clip_high=4e-4,
+):
+  """GSPO itself: nothing frozen, one ratio for every token of a row."""
+  losses = np.zeros(np.shape(logprobs))
+  for row in range(len(logprobs)):
+    inside = [t for t in range(len(logprobs[row])) if completion_mask[row, t]]
+    # The geometric mean of the tokens' ratios.
+    ratio = 1.0
+    for t in inside:
+      ratio *= math.exp(logprobs[row, t] - old_logprobs[row, t]) ** (
+        1.0 / len(inside)
+      )
+    bounded = min(max(ratio, 1 - clip_low), 1 + clip_high)
+    for t in inside:
+      credit = float(token_advantages[row, t])
+      losses[row, t] = -min(ratio * credit, bounded * credit)
+  return losses
+
+
+def cispo_surrogate(
+  *,
+  logprobs,
+  frozen_logprobs,
+  old_logprobs,
+  token_advantages,
+  clip_low=1.0,
+  clip_high=0.28,
+):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    weight = math.exp(frozen_logprobs[cell] - old_logprobs[cell])
+    weight = max(1 - clip_low, min(1 + clip_high, weight))
+    losses[cell] = -weight * token_advantages[cell] * logprobs[cell]
+  return losses
+
+
+def cispo(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  clip_low=1.0,
+  clip_high=0.28,
+):
+  return cispo_surrogate(
+    logprobs=logprobs,
+    frozen_logprobs=logprobs,
+    old_logprobs=old_logprobs,
+    token_advantages=token_advantages,
+    clip_low=clip_low,
+    clip_high=clip_high,
+  )
+
+
+def clip_cov(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  clip_cov_tokens,
+  clip_low=0.2,
+  clip_high=0.2,
+):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    if clip_cov_tokens[cell]:
+      continue
+    ratio = math.exp(logprobs[cell] - old_logprobs[cell])
+    credit = float(token_advantages[cell])
+    # Pessimism by cases: the clip binds only in the direction of the credit.
+    if credit > 0:
+      ratio = min(ratio, 1 + clip_high)
+    elif credit < 0:
+      ratio = max(ratio, 1 - clip_low)
+    losses[cell] = -ratio * credit
+  return losses
+
+
+def kl_cov(
+  *,
+  logprobs,
+  old_logprobs,
+  token_advantages,
+  kl_cov_tokens,
+  kl_cov_coef=1.0,
+):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    gap = float(logprobs[cell]) - float(old_logprobs[cell])
+    losses[cell] = -token_advantages[cell] * math.exp(gap)
+    if kl_cov_tokens[cell]:
+      losses[cell] += kl_cov_coef * abs(gap)
+  return losses
+
+
+def negative_log_likelihood(*, logprobs):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    losses[cell] = -logprobs[cell]
+  return losses
+
+
+def reinforce(*, logprobs, token_advantages):
+  losses = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    losses[cell] = -token_advantages[cell] * logprobs[cell]
+  return losses
+
+
+def kl_k1(*, logprobs, ref_logprobs):
+  values = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    # -log r with r = ref / policy, in the note's notation.
+    values[cell] = -(ref_logprobs[cell] - logprobs[cell])
+  return values
+
+
+def kl_k2(*, logprobs, ref_logprobs):
+  values = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    values[cell] = (ref_logprobs[cell] - logprobs[cell]) ** 2 / 2
+  return values
+
+
+def kl_k3(*, logprobs, ref_logprobs):
+  values = np.zeros(np.shape(logprobs))
+  for cell in _cells(logprobs):
+    log_ratio = float(ref_logprobs[cell]) - float(logprobs[cell])
+    values[cell] = math.exp(log_ratio) - 1.0 - log_ratio
+  return values
+
+
+def entropy_bonus(*, entropies):
+  losses = np.zeros(np.shape(entropies))
+  for cell in _cells(entropies):
+    losses[cell] = -entropies[cell]
+  return losses
+
+
+def truncated_importance(*, old_logprobs, sampler_logprobs, cap=2.0):
+  """No other denominator of the ratio, and a factor of the loss."""
+  weights = np.zeros(np.shape(old_logprobs))
+  for cell in _cells(old_logprobs):
+    trainer = math.exp(old_logprobs[cell])
+    weights[cell] = min(trainer / math.exp(sampler_logprobs[cell]), cap)
+  return None, weights
+
+
+def token_mean(*, token_losses, loss_mask, completion_mask, over_kept=False):
+  """Sum and count."""
+  total = count = 0.0
+  for cell in _cells(token_losses):
+    if loss_mask[cell]:
+      total += token_losses[cell]
+    if loss_mask[cell] if over_kept else completion_mask[cell]:
+      count += 1
+  return total, count
+
+
+def sequence_mean(*, token_losses, loss_mask, completion_mask, over_kept=False):
+  """Sum and count."""
+  total = count = 0.0
+  for row in range(len(token_losses)):
+    tokens = range(len(token_losses[row]))
+    kept = [t for t in tokens if loss_mask[row, t]]
+    counted = (
+      kept if over_kept else [t for t in tokens if completion_mask[row, t]]
+    )
+    if counted:
+      total += sum(token_losses[row, t] for t in kept) / len(counted)
+      count += 1
+  return total, count
+
+
+def fixed_length(*, token_losses, loss_mask, completion_mask, length=0):
+  """Sum and count."""
+  total = count = 0.0
+  for row in range(len(token_losses)):
+    for t in range(len(token_losses[row])):
+      if loss_mask[row, t]:
+        total += token_losses[row, t]
+    if any(completion_mask[row]):
+      count += length if length else len(token_losses[row])
+  return total, count

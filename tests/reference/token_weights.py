@@ -1,0 +1,108 @@
+"""Credit per token by loops, in float64: (weight, bonus, mask) each."""
+
+from fractions import Fraction
+import math
+
+import numpy as np
+
+
+def _inside(completion_mask):
+  rows, num_tokens = np.shape(completion_mask)
+  return [
+    (row, token)
+    for row in range(rows)
+    for token in range(num_tokens)
+    if completion_mask[row, token]
+  ]
+
+
+def forking_token_mask(*, entropies, completion_mask, keep_frac=0.2):
+  cells = _inside(completion_mask)
+  # Exact decimals: ceil(0.3 * 10) is 3 whatever 0.3 is in binary.
+  budget = max(1, math.ceil(Fraction(str(keep_frac)) * len(cells)))
+  # Stable, so that ties go to the earlier token.
+  ranked = sorted(cells, key=lambda cell: -entropies[cell])
+  mask = np.zeros(np.shape(entropies))
+  for cell in ranked[:budget]:
+    mask[cell] = 1.0
+  return 1.0, 0.0, mask
+
+
+def steer_weights(
+  *,
+  logprobs,
+  old_logprobs,
+  entropies,
+  token_advantages,
+  completion_mask,
+  schedule="linear",
+  weight_min=0.8,
+  weight_max=1.2,
+):
+  omegas = {}
+  for cell in _inside(completion_mask):
+    prob = min(max(math.exp(logprobs[cell]), 1e-8), 1 - 1e-8)
+    change = token_advantages[cell] / math.exp(old_logprobs[cell])
+    change *= prob * (1 - prob) * (math.log(prob) + entropies[cell])
+    omegas[cell] = abs(change)
+  weights = np.ones(np.shape(logprobs))
+  low, high = min(omegas.values()), max(omegas.values())
+  for cell, omega in omegas.items():
+    if schedule == "exponential":
+      rate = -math.log(weight_min) / max(high, 0.02)
+      weights[cell] = min(max(math.exp(-rate * omega), weight_min), 1.0)
+    elif low == high:
+      weights[cell] = (weight_min + weight_max) / 2
+    else:
+      fall = (omega - low) * (weight_max - weight_min) / (high - low)
+      weights[cell] = weight_max - fall
+  return weights, 0.0, 1.0
+
+
+def empg_weights(
+  *,
+  frozen_entropies,
+  segment_ids,
+  token_advantages,
+  completion_mask,
+  sharpness=1.0,
+  future_sharpness=1.0,
+  future_coef=0.1,
+):
+  cells = _inside(completion_mask)
+  steps = {}
+  for row, token in cells:
+    if segment_ids[row, token] >= 0:
+      name = row, int(segment_ids[row, token])
+      steps.setdefault(name, []).append(float(frozen_entropies[row, token]))
+  entropy = {name: math.fsum(h) / len(h) for name, h in steps.items()}
+  low, high = min(entropy.values()), max(entropy.values())
+  scaled = {s: (h - low) / (high - low + 1e-8) for s, h in entropy.items()}
+  certain = {s: math.exp(-sharpness * hn) for s, hn in scaled.items()}
+  mean = math.fsum(certain.values()) / len(certain)
+  weight, bonus = (
+    np.ones(np.shape(segment_ids)),
+    np.zeros(np.shape(segment_ids)),
+  )
+  credit = []
+  for row, token in cells:
+    step = int(segment_ids[row, token])
+    if step >= 0:
+      weight[row, token] = certain[row, step] / mean
+      if (row, step + 1) in scaled:
+        future = math.exp(-future_sharpness * scaled[row, step + 1])
+        bonus[row, token] = future_coef * future
+    credit.append(
+      token_advantages[row, token] * weight[row, token] + bonus[row, token]
+    )
+  return weight, bonus - math.fsum(credit) / len(credit), 1.0
+
+
+def hicra_weights(*, token_advantages, planning_tokens, amplification=0.2):
+  bonus = np.zeros(np.shape(token_advantages))
+  for row in range(len(token_advantages)):
+    for token in range(len(token_advantages[row])):
+      if planning_tokens[row, token]:
+        credit = token_advantages[row, token]
+        bonus[row, token] = amplification * (credit if credit > 0 else -credit)
+  return 1.0, bonus, 1.0
