@@ -1,8 +1,9 @@
 """A function with its hyper-parameters and the fields that it names."""
 
 from collections.abc import Callable, Iterable, Mapping
+import dataclasses
 import inspect
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
@@ -10,7 +11,9 @@ from rlvr_jax import errors
 from rlvr_jax import names
 
 
-class Bound(NamedTuple):
+# Compared and hashed by identity, so that `jax.jit(bound(...))` works.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bound:
   """A method's function, ready to be called with a batch.
 
   Attributes:

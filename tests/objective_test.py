@@ -517,3 +517,9 @@ def test_a_loss_per_response_has_the_gradient_of_a_sequence_mean():
   np.testing.assert_allclose(
     gradient(by_response), gradient(by_token), rtol=1e-6
   )
+
+
+def test_a_bound_function_can_be_compiled_as_it_is():
+  part = objective_lib.bound(losses.negative_log_likelihood)
+  found = jax.jit(part)({"logprobs": -jnp.ones((1, 2))})
+  assert found.tolist() == [[1.0, 1.0]]
