@@ -14,11 +14,11 @@ class OptimizerConfig:
 
   # Peak learning rate.
   learning_rate: float
-  # Steps of linear warm-up from 0.
+  # Updates of linear warm-up from 0; a rollout batch may be several.
   warmup_steps: int = 0
   # "constant", or "cosine" down to `final_frac` over `decay_steps`.
   schedule: str = "constant"
-  # Steps of the whole cosine schedule, warm-up included.
+  # Updates of the whole cosine schedule, warm-up included.
   decay_steps: int = 0
   # Share of the peak at the end of the cosine.
   final_frac: float = 0.1

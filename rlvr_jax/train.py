@@ -26,6 +26,7 @@ from rlvr_jax import sharding
 from rlvr_jax import summary
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.data import builders
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import progress as progress_lib
@@ -39,6 +40,7 @@ def main() -> None:
   """Runs the experiment of the flags."""
   config, folder = launch.config(_CONFIG), launch.folder(_WORKDIR)
   experiment = experiment_lib.load(config)
+  builders.require_known(experiment.run.data.name)
   mesh = sharding.make_mesh(experiment.run.mesh)
   progress = progress_lib.Progress()
   with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:

@@ -177,6 +177,19 @@ _VARIANTS = {
 }
 
 
+def require_known(name: str) -> None:
+  """Refuses a data set that no builder makes.
+
+  Raises:
+    errors.UserError: with the names of those there are.
+  """
+  if name not in _BUILDERS:
+    raise errors.UserError(
+      f"config.data.name is {name!r}: choose one of {sorted(_BUILDERS)}; the"
+      " data of papers' own runs cannot be read yet"
+    )
+
+
 def rows(
   name: str, variant: str, seed: int, data_dir: pathlib.Path
 ) -> dict[str, list[dict]]:
@@ -194,10 +207,7 @@ def rows(
   Raises:
     errors.UserError: if name or variant is unknown.
   """
-  if name not in _BUILDERS:
-    raise errors.UserError(
-      f"config.data.name is {name!r}: choose one of {sorted(_BUILDERS)}"
-    )
+  require_known(name)
   if variant not in _VARIANTS[name]:
     raise errors.UserError(
       f"config.data.variant is {variant!r}: {name} has"

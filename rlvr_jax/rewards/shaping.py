@@ -28,8 +28,8 @@ def overlong_penalty(
   section 4.1. It shapes the reward: a group of equal verdicts and unequal
   lengths gets variance, hence gradient.
   Neutral setting: completions shorter than max_tokens - buffer_tokens.
-  Differs from the paper: no; DAPO's rewards are -1 and 1, here they are
-  whatever the verifier gave.
+  Differs from the paper: no; but its rewards are -1 and 1, so that on rewards
+  of 0 and 1 the penalty weighs twice as much.
 
   Example:
     >>> import jax.numpy as jnp
@@ -76,10 +76,10 @@ def sequence_kl_penalty(
 
   See "Back to Basics: Revisiting REINFORCE Style Optimization for Learning
   from Human Feedback in LLMs", Ahmadian et al.
-  (https://arxiv.org/abs/2402.14740), eq. 1. In the reward, unlike in the loss,
-  the single-sample log-ratio has the gradient of KL(policy || reference).
-  The default coefficient is ours [inferred]. It shapes the reward: every
-  group gets variance from it.
+  (https://arxiv.org/abs/2402.14740), eq. 3, default of its TL;DR runs [paper
+  excerpt, via notes]. In the reward, unlike in the loss, the single-sample
+  log-ratio has the gradient of KL(policy || reference). It shapes the reward:
+  every group gets variance from it.
   Neutral setting: kl_coef=0, or the policy at its reference.
   Differs from the paper: no.
 

@@ -31,7 +31,7 @@ class Bigram(nn.Module):
     return self.lm_head
 
 
-def bigram_model(vocab_size: int = 11):
+def bigram_model(vocab_size: int):
   """A model and its parameters."""
   model = Bigram(vocab_size)
   tokens = jnp.zeros((1, 1), jnp.int32)

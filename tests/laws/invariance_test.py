@@ -31,6 +31,8 @@ _FILES = sorted(
   if path.stem not in ("__init__", "common")
 )
 _NAMES = [*_FILES, "everything"]
+# Holds the separators and phrases that experiment files name.
+_VOCAB = 22
 _TOLERANCE = dict(rtol=1e-5, atol=1e-6)
 _EVERYTHING = dict(
   derived=("segment_ids", "planning_tokens", "kl_cov_tokens"),
@@ -68,13 +70,15 @@ def method_of(name: str) -> objective_lib.Objective:
 
 @functools.cache
 def _model(name: str):
-  return testing.tiny_model() if name == "everything" else bigram.bigram_model()
+  if name == "everything":
+    return testing.tiny_model(vocab_size=_VOCAB)
+  return bigram.bigram_model(_VOCAB)
 
 
 @functools.cache
 def _batch(name: str) -> records.RolloutBatch:
   """Mixed and equal groups, an unjudged row, ratios in and out of clips."""
-  batch = testing.rollout_batch(num_prompts=8, samples=4)
+  batch = testing.rollout_batch(num_prompts=8, samples=4, vocab_size=_VOCAB)
   rng = np.random.default_rng(1)
   correct = rng.random((8, 4)) < 0.5
   correct[0], correct[1] = True, False
