@@ -317,6 +317,7 @@ _OTHER = {
   "signed_advantages": dict(positive_weight=0.5, negative_weight=0.5),
   "overlong_penalty": dict(max_tokens=5, buffer_tokens=2),
   "sequence_kl_penalty": dict(kl_coef=0.1),
+  "unlikeliness": dict(rank_coef=0.5),
   "ppo_clip": dict(clip_low=0.4, clip_high=0.4, dual_clip=1.1),
   "gspo": dict(clip_low=0.3, clip_high=0.3),
   "cispo": dict(clip_low=0.1, clip_high=0.1),

@@ -277,8 +277,9 @@ def test_dapo_with_equal_widths_on_mixed_groups_is_grpo_by_the_token():
       )
     ),
     dict(reward_shaping=(_bound(shaping.sequence_kl_penalty, kl_coef=0.0),)),
+    dict(reward_shaping=(_bound(shaping.unlikeliness, rank_coef=0.0),)),
   ],
-  ids=["mixed_groups", "overlong_penalty", "sequence_kl_penalty"],
+  ids=["mixed_groups", "overlong_penalty", "kl_penalty", "unlikeliness"],
 )
 def test_idle_before_the_advantage(changes):
   _assert_same(_GRPO._replace(**changes), _GRPO, exact=True)

@@ -2,6 +2,7 @@
 
 overlong_penalty: minus a ramp on completions that near the length limit.
 sequence_kl_penalty: minus the log-ratio to the reference.
+unlikeliness: less for the solutions that the policy finds likely.
 """
 
 import jax
@@ -114,3 +115,66 @@ def sequence_kl_penalty(
   inside = (completion_mask > 0).astype(rewards.dtype)
   log_ratio = masked.masked_sum(old_logprobs - ref_logprobs, inside, axis=1)
   return rewards - kl_coef * log_ratio
+
+
+def unlikeliness(
+  *,
+  rewards: jax.Array,
+  frozen_logprobs: jax.Array,
+  completion_mask: jax.Array,
+  group_ids: jax.Array,
+  valid: jax.Array,
+  rank_coef: float = 0.25,
+) -> jax.Array:
+  """Rewards that shrink with the rank of a completion's likelihood.
+
+  r * (1 - rank_coef * rank / n), rank = how many of the group's n completions
+  are less likely, by their mean log-probability per token
+
+  See "Rewarding the Unlikely: Lifting GRPO Beyond Distribution Sharpening", He
+  et al. (https://arxiv.org/abs/2506.02355) [code:
+  AndreHe02/rewarding-unlikely-release:verl/trainer/ppo/ray_lean_trainer.py].
+  Ties share the lower rank [inferred]. It shapes the reward: a group of right
+  answers alone gets variance, hence gradient; a reward of 0 stays 0.
+  Neutral setting: rank_coef=0.
+  Differs from the paper: likelihoods are the sampler's before truncation,
+  where the released code scores them anew; the two agree up to rounding.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax.rewards import shaping
+    >>> shaping.unlikeliness(
+    ...     rewards=jnp.ones(2), group_ids=jnp.zeros(2, int),
+    ...     frozen_logprobs=jnp.array([[-1.0], [-2.0]]),
+    ...     completion_mask=jnp.ones((2, 1)), valid=jnp.ones(2)).tolist()
+    [0.875, 1.0]
+
+  Args:
+    rewards: f32[B].
+    frozen_logprobs: f32[B, T], of the sampling policy.
+    completion_mask: f32[B, T], tokens that the mean counts.
+    group_ids: i32[B], same prompt, same number; each in 0 .. B - 1.
+    valid: f32[B], 0 on rows that belong to no statistic.
+    rank_coef: beta, share of the reward that the likeliest would lose.
+
+  Returns:
+    f32[B].
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
+  """
+  checks.arguments(
+    rewards=rewards,
+    frozen_logprobs=frozen_logprobs,
+    completion_mask=completion_mask,
+    group_ids=group_ids,
+    valid=valid,
+  )
+  inside = (completion_mask > 0).astype(rewards.dtype)
+  lengths = jnp.maximum(jnp.sum(inside, axis=1), 1.0)
+  means = masked.masked_sum(frozen_logprobs, inside, axis=1) / lengths
+  same = group_ids[:, None] == group_ids[None]
+  less_likely = same & (means[None] < means[:, None])
+  rank = jnp.sum(jnp.where(less_likely, valid[None], 0.0), axis=1)
+  count = jnp.sum(jnp.where(same, valid[None], 0.0), axis=1)
+  return rewards * (1.0 - rank_coef * rank / jnp.where(count > 0, count, 1.0))

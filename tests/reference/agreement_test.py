@@ -117,6 +117,7 @@ _SETTINGS = {
     dict(max_tokens=4, buffer_tokens=4),
   ],
   "sequence_kl_penalty": [dict(kl_coef=0.7), dict(kl_coef=0.0)],
+  "unlikeliness": [dict(rank_coef=0.9), dict(rank_coef=0.0)],
 }
 # What a function says of cells outside of the completion is nobody's concern.
 _INSIDE_ONLY = ("gspo", "steer_weights")
@@ -220,6 +221,7 @@ def _fields(seed: int) -> dict[str, np.ndarray]:
     "sampler_logprobs": np.minimum(
       old_logprobs + rng.normal(0, 0.2, shape), -1e-3
     ),
+    "frozen_logprobs": near(0.1),
     "entropies": rng.exponential(1.0, shape),
     "frozen_entropies": rng.exponential(1.0, shape),
     "token_advantages": credit,

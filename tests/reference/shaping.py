@@ -32,3 +32,29 @@ def sequence_kl_penalty(
         gap = old_logprobs[row, token] - ref_logprobs[row, token]
         found[row] -= kl_coef * gap
   return found
+
+
+def unlikeliness(
+  *,
+  rewards,
+  frozen_logprobs,
+  completion_mask,
+  group_ids,
+  valid,
+  rank_coef=0.25,
+):
+  def mean(row):
+    inside = [t for t, m in enumerate(completion_mask[row]) if m]
+    total = sum(frozen_logprobs[row, t] for t in inside)
+    return total / max(len(inside), 1)
+
+  found = np.zeros(len(rewards))
+  for row in range(len(rewards)):
+    peers = [
+      other
+      for other in range(len(rewards))
+      if valid[other] and group_ids[other] == group_ids[row]
+    ]
+    rank = sum(1 for other in peers if mean(other) < mean(row))
+    found[row] = rewards[row] * (1 - rank_coef * rank / max(len(peers), 1))
+  return found

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlvr_jax import advantages
 from rlvr_jax.rewards import shaping
 
 _with_and_without_jit = pytest.mark.parametrize(
@@ -81,3 +82,36 @@ def test_the_sum_grows_with_the_length_where_a_mean_would_not():
 def test_an_empty_completion_keeps_its_reward():
   found = _kl([[-1.0, -2.0]], [[-3.0, -3.0]], [[0, 0]])
   np.testing.assert_array_equal(found, [1.0])
+
+
+def _unlikely(means, rewards, valid=None, transform=lambda f: f, **settings):
+  rows = len(means)
+  method = functools.partial(shaping.unlikeliness, **settings)
+  return transform(method)(
+    rewards=jnp.asarray(rewards, jnp.float32),
+    frozen_logprobs=jnp.asarray(means, jnp.float32)[:, None],
+    completion_mask=jnp.ones((rows, 1)),
+    group_ids=jnp.zeros(rows, jnp.int32),
+    valid=jnp.ones(rows) if valid is None else jnp.asarray(valid, jnp.float32),
+  )
+
+
+@_with_and_without_jit
+def test_the_likelier_of_two_right_answers_gets_less(transform):
+  # Ranks 2, 1, 3, 0 of four at 1/4: factors 1 - 2/16, 1 - 1/16, any, 1.
+  shaped = _unlikely([-1, -2, -0.5, -3], [1, 1, 0, 1], transform=transform)
+  np.testing.assert_allclose(shaped, [0.875, 0.9375, 0.0, 1.0])
+  # Hence, against the group's mean 0.703125 and deviation 0.471700:
+  found = advantages.grpo_advantages(
+    rewards=shaped, group_ids=jnp.zeros(4, jnp.int32), valid=jnp.ones(4)
+  )
+  np.testing.assert_allclose(
+    found, [0.364512, 0.497062, -1.491186, 0.629612], rtol=1e-5
+  )
+
+
+def test_ties_share_the_lower_rank_and_unjudged_rows_have_none():
+  found = _unlikely([-1, -1, -2], [1, 1, 1], rank_coef=0.75)
+  np.testing.assert_allclose(found, [0.75, 0.75, 1.0])
+  found = _unlikely([-1, -1, -2], [1, 1, 1], valid=[1, 1, 0], rank_coef=0.75)
+  np.testing.assert_allclose(found[:2], [1.0, 1.0])
