@@ -47,6 +47,18 @@ def test_a_state_comes_back_exactly(tmp_path):
     _assert_equal(saved.restore(7, _like(state)), state)
 
 
+def test_a_reference_comes_back_and_its_absence_is_no_reference(tmp_path):
+  plain = _state()
+  referred = plain.replace(ref_params=_state(seed=1).params)
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(1, plain, {})
+    saved.save(2, referred, {})
+    _assert_equal(saved.restore(1, _like(plain)), plain)
+    _assert_equal(saved.restore(2, _like(referred)), referred)
+    with pytest.raises(errors.UserError, match="ref_params.matrix has shape"):
+      saved.restore(1, _like(referred))
+
+
 def test_a_state_comes_back_on_other_devices(tmp_path):
   state = _state()
   with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
