@@ -12,10 +12,10 @@ demo: $(VENV)/installed
 	$(BIN)/python -m rlvr_jax.train --config=experiments/grpo.py:tiny --workdir=runs/demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
 test-all: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

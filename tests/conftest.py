@@ -14,7 +14,15 @@ os.environ["XLA_FLAGS"] = " ".join(
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
+import pytest
 
 # f32[B] times f32[B, T] with B == T is the silent bug of this field.
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+  """Frees what a module compiled: hundreds of programs fill gigabytes."""
+  yield
+  jax.clear_caches()
