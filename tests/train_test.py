@@ -199,18 +199,24 @@ def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
 
 def test_eight_devices_run_the_same_experiment(reference, tmp_path):
   folder = tmp_path / "spread"
+  # From the same parameters: hundreds of imitated steps blow rounding up.
+  shutil.copytree(reference / "warm_start", folder / "warm_start")
+  config = json.loads((reference / "config.json").read_text())
+  config |= {"mesh": {"data": 2, "fsdp": 2, "tensor": 2}}
+  (folder / "config.json").write_text(json.dumps(config))
   mesh = [f"--config.mesh.{axis}=2" for axis in ("data", "fsdp", "tensor")]
-  code, _, err = _run(folder, *mesh, "--config.num_steps=10", devices=8)
+  code, _, err = _run(folder, *mesh, "--config.num_steps=3", devices=8)
   assert code == 0, err
-  # Rounding differs, so that sooner or later one sampled token does too: the
-  # first steps agree closely, the later ones are only another draw.
-  assert len(_lines(folder)) == 11
-  for ours, theirs in zip(_lines(folder)[:4], _lines(reference), strict=False):
-    assert ours.keys() == theirs.keys()
-    for name in ours:
+  ours, theirs = _lines(folder), _lines(reference)
+  assert [line["step"] for line in ours] == [0, 1, 2, 3]
+  # Sooner or later rounding changes one sampled token, and what follows is
+  # another draw.
+  for mine, other in zip(ours[:3], theirs, strict=False):
+    assert mine.keys() == other.keys()
+    for name in mine:
       # The gap between sampler and trainer is rounding, and rounds anew.
       if name != "policy/sampler_gap":
-        assert ours[name] == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), (
+        assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=1e-4), (
           name
         )
 

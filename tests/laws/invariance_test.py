@@ -230,7 +230,7 @@ def test_rows_that_stand_twice_with_half_the_weight(name):
   _assert_same(name, metrics, gradient)
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize("mesh_shape", [(2, 1, 1), (8, 1, 1)])
 def test_devices(name, mesh_shape):
   _assert_same(name, *_step(name, _batch(name), mesh_shape))
