@@ -6,6 +6,7 @@ states. Marks of a value's source:
   section 4.1        the paper, or a place in it such as "eq. 3"
   [code] path        a file of the authors' repository
   [code*] owner/name somebody else's copy of it or code after it
+  via notes          [paper excerpt, via notes]: somebody's notes on the paper
   [inferred]         our reading where neither says it
   ours               chosen here
 

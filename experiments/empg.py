@@ -24,7 +24,7 @@ def get_config(arg: str = "tiny"):
   )
   config.derived = ("segment_ids",)
   config.segment_ids = dict(separator_ids=(17,))  # ours: ","
-  config.token_weights = ("empg_weights",)  # section 4
+  config.token_weights = ("empg_weights",)  # project page
   config.empg_weights = dict(
     sharpness=1.0,  # project page, k
     future_sharpness=1.0,  # project page, k'

@@ -16,15 +16,15 @@ from experiments import common
 def get_config(arg: str = "tiny"):
   """HICRA on a variant of `common.TASKS`."""
   config = common.base(arg)
-  config.advantage = dict(name="dr_grpo_advantages")  # section 3
+  config.advantage = dict(name="dr_grpo_advantages")  # via notes
   config.derived = ("planning_tokens",)
   config.planning_tokens = dict(phrases=((17,), (20,)))  # ours: "," and "#"
-  config.token_weights = ("hicra_weights",)  # section 3
-  config.hicra_weights = dict(amplification=0.2)  # section 3, alpha
+  config.token_weights = ("hicra_weights",)  # via notes
+  config.hicra_weights = dict(amplification=0.2)  # via notes, alpha
   config.token_loss = dict(
     name="ppo_clip",
     clip_low=0.2,  # [inferred]
-    clip_high=0.28,  # figure 4: clip-higher; its width [inferred], DAPO's
+    clip_high=0.28,  # via notes: clip-higher; width [inferred]
   )
   config.aggregate = dict(name="token_mean")  # [inferred]
   return config

@@ -47,7 +47,6 @@ SHAPES = {
   "clip_cov_tokens": "BT",
   "kl_cov_tokens": "BT",
 }
-DERIVED = ("segment_ids", "planning_tokens", "clip_cov_tokens", "kl_cov_tokens")
 # Rounding may lift the log-probability of a certain token a little above 0.
 _ROUNDING = 1e-4
 
@@ -146,15 +145,9 @@ def _check_shapes(fields: Mapping[str, jax.Array]) -> None:
 
 def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
   if name == "group_ids":
-    _require(
-      name,
-      value,
-      (value >= 0) & (value < len(value)),
-      (
-        f"group numbers lie in 0 .. {len(value) - 1}; number the prompts of the"
-        " batch from 0"
-      ),
-    )
+    numbers = f"group numbers lie in 0 .. {len(value) - 1}"
+    remedy = f"{numbers}; number the prompts of the batch from 0"
+    _require(name, value, (value >= 0) & (value < len(value)), remedy)
   if name not in SHAPES or not np.issubdtype(value.dtype, np.floating):
     return
   remedy = "mask the cell out, or mend what computed it"
@@ -162,21 +155,13 @@ def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
     remedy = "set valid to 0 on rows that could not be judged"
   _require(name, value, np.isfinite(value) | ~inside, remedy)
   if name.endswith("logprobs"):
-    _require(
-      name,
-      value,
-      (value <= _ROUNDING) | ~inside,
-      (
-        "log-probabilities are at most 0; pass neither probabilities nor logits"
-      ),
+    remedy = (
+      "log-probabilities are at most 0; pass neither probabilities nor logits"
     )
+    _require(name, value, (value <= _ROUNDING) | ~inside, remedy)
   if name.endswith("entropies"):
-    _require(
-      name,
-      value,
-      (value >= -_ROUNDING) | ~inside,
-      ("entropies are at least 0 nats"),
-    )
+    remedy = "entropies are at least 0 nats"
+    _require(name, value, (value >= -_ROUNDING) | ~inside, remedy)
   if name.endswith("_mask") or name == "valid":
     _require(name, value, value >= 0, "masks are 0 or positive")
 

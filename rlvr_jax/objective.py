@@ -118,9 +118,7 @@ def _bind(hook: str, field: str, name: str, block: Mapping[str, Any]) -> Bound:
 
 
 def _check(objective: Objective) -> None:
-  losses = [
-    part for part in (objective.token_loss, objective.sequence_loss) if part
-  ]
+  losses = list(filter(None, (objective.token_loss, objective.sequence_loss)))
   if len(losses) != 1:
     found = " and ".join(part.name for part in losses) or "neither"
     raise errors.UserError(
@@ -135,7 +133,8 @@ def _check(objective: Objective) -> None:
           f"config.{hook} names {name} twice: their settings would be shared,"
           " so list it once"
         )
-  filled = set(checks.SHAPES) - {"token_losses", *checks.DERIVED}
+  rooms = (names.public_functions(room) for room in ROOMS["derived"])
+  filled = set(checks.SHAPES).difference(["token_losses"], *rooms)
   for part in objective.derived:
     if part.name in filled:
       raise errors.UserError(

@@ -115,15 +115,14 @@ def _score(
 
 
 def _in_parts(forward, params, batch: parts_lib.Part, num_parts: int):
-  """A forward pass without gradient, a part of the batch at a time."""
+  """A forward pass outside of the gradient, a part of the batch at a time."""
   if num_parts == 1:
-    return jax.tree.map(lax.stop_gradient, forward(params, batch))
+    return forward(params, batch)
   scores = lax.map(
     lambda part: forward(params, part), parts_lib.split(batch, num_parts)
   )
   num_prompts = batch.prompts.prompt_ids.shape[0]
-  joined = jax.tree.map(lambda x: parts_lib.joined_rows(x, num_prompts), scores)
-  return jax.tree.map(lax.stop_gradient, joined)
+  return jax.tree.map(lambda x: parts_lib.joined_rows(x, num_prompts), scores)
 
 
 def _gradient(params, part: parts_lib.Part, forward, method, num_micro_batches):

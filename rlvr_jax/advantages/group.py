@@ -115,7 +115,7 @@ def rloo_advantages(
 
   See "Back to Basics: Revisiting REINFORCE Style Optimization for Learning
   from Human Feedback in LLMs", Ahmadian et al.
-  (https://arxiv.org/abs/2402.14740), section 2.3. Unbiased: the baseline of a
+  (https://arxiv.org/abs/2402.14740). Unbiased: the baseline of a
   sample does not depend on it.
   Neutral setting: large groups approach `dr_grpo_advantages`.
   Differs from the paper: no. A row without valid companions gets 0, since

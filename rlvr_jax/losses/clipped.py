@@ -34,7 +34,7 @@ def ppo_clip(
   (https://arxiv.org/abs/1707.06347), eq. 7; unequal widths: "DAPO"
   (https://arxiv.org/abs/2503.14476); dual clip: "Mastering Complex Control in
   MOBA Games with Deep Reinforcement Learning", Ye et al.
-  (https://arxiv.org/abs/1912.09729), eq. 5.
+  (https://arxiv.org/abs/1912.09729).
   Neutral setting: old_logprobs = stop_gradient(logprobs) gives the gradient of
   `reinforce` at any positive width and any dual_clip above 1.
   Differs from the paper: log-ratios beyond 20 nats count as 20.

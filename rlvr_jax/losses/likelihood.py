@@ -43,7 +43,7 @@ def reinforce(*, logprobs: jax.Array, token_advantages: jax.Array) -> jax.Array:
 
   See "Simple Statistical Gradient-Following Algorithms for Connectionist
   Reinforcement Learning", Williams
-  (https://doi.org/10.1007/BF00992696), eq. 3. Only its gradient has a
+  (https://doi.org/10.1007/BF00992696). Only its gradient has a
   meaning, and only on the policy's own samples: it knows no ratio.
   Neutral setting: all advantages 1 give `negative_log_likelihood`.
   Differs from the paper: no.

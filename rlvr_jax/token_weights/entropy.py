@@ -189,8 +189,8 @@ def empg_weights(
   A_s = A * g_s + future_coef * f_{s+1}, minus the mean over all tokens
 
   See "Harnessing Uncertainty: Entropy-Modulated Policy Gradients for
-  Long-Horizon LLM Agents" (https://arxiv.org/abs/2509.09265), section 4
-  [paper excerpt: project page]. The last step of a row has no future term.
+  Long-Horizon LLM Agents" (https://arxiv.org/abs/2509.09265) [paper excerpt:
+  project page]. The last step of a row has no future term.
   That the final mean runs over tokens, not steps, is [inferred].
   Neutral setting: sharpness=0 and future_coef=0 leave the advantages minus
   their mean.
