@@ -32,7 +32,8 @@ class GeneratedConfig(tfds.core.BuilderConfig):
     num_train: rows to train on.
     num_validation: prompts that tune the run.
     num_test: prompts that only the final figures see.
-    num_numbers: numbers of each Countdown problem.
+    number_weights: of Countdown, pairs of how many numbers a problem has and
+      how often it is drawn.
     level: operations of each RandomCalculation expression.
   """
 
@@ -40,12 +41,16 @@ class GeneratedConfig(tfds.core.BuilderConfig):
   num_train: int = 8000
   num_validation: int = 128
   num_test: int = 128
-  num_numbers: int = 3
+  number_weights: tuple[tuple[int, float], ...] = ((3, 1.0),)
   level: int = -1
 
 
 class Countdown(tfds.core.GeneratorBasedBuilder):
-  """See `data.countdown`; variant "three" has three numbers a problem."""
+  """See `data.countdown`; "three" numbers a problem, or "mixed", 2 to 6.
+
+  `numbers` is as wide as the longest problem, with `countdown.NO_NUMBER` behind
+  the numbers of a shorter one.
+  """
 
   VERSION = tfds.core.Version("1.0.0")
   RELEASE_NOTES = {"1.0.0": "Three numbers, every solution beside its prompt."}
@@ -53,18 +58,19 @@ class Countdown(tfds.core.GeneratorBasedBuilder):
   def _info(self) -> tfds.core.DatasetInfo:
     return _info(
       self,
-      numbers=tfds.features.Tensor(
-        shape=(self.builder_config.num_numbers,), dtype=np.int32
-      ),
+      numbers=tfds.features.Tensor(shape=(self._width(),), dtype=np.int32),
       target=np.int32,
     )
+
+  def _width(self) -> int:
+    return max(dict(self.builder_config.number_weights))
 
   def _split_generators(self, dl_manager):
     del dl_manager
     config = self.builder_config
     problems = countdown.problems(
       config.seed,
-      config.num_numbers,
+      dict(config.number_weights),
       config.num_train,
       config.num_validation,
       config.num_test,
@@ -73,13 +79,14 @@ class Countdown(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, problems):
     for key, problem in enumerate(problems):
+      padding = self._width() - len(problem.numbers)
       yield (
         key,
         {
           "prompt": problem.prompt,
           "problem_class": problem.problem_class,
           "demonstrations": "\n".join(problem.solutions),
-          "numbers": problem.numbers,
+          "numbers": problem.numbers + (countdown.NO_NUMBER,) * padding,
           "target": problem.target,
         },
       )
@@ -168,12 +175,20 @@ def _info(builder, **answer_features) -> tfds.core.DatasetInfo:
 
 
 _BUILDERS = {"countdown": Countdown, "random_calculation": RandomCalculation}
+# Settings of GeneratedConfig by variant.
 _VARIANTS = {
-  "countdown": ("three",),
-  "random_calculation": (
-    "chain",
-    *(f"level_{level:02d}" for level in range(21)),
-  ),
+  "countdown": {
+    "three": {},
+    "mixed": {
+      "number_weights": ((2, 45), (3, 10), (4, 6), (5, 9), (6, 30)),
+      "num_validation": 256,
+      "num_test": 256,
+    },
+  },
+  "random_calculation": {
+    "chain": {},
+    **{f"level_{level:02d}": {"level": level} for level in range(21)},
+  },
 }
 
 
@@ -213,14 +228,13 @@ def rows(
       f"config.data.variant is {variant!r}: {name} has"
       f" {', '.join(_VARIANTS[name])}"
     )
-  level = int(variant[-2:]) if variant.startswith("level_") else -1
   with _quiet():
     builder = _BUILDERS[name](
       data_dir=str(data_dir),
       # The default, tfrecord, needs TensorFlow; parquet loses rows.
       file_format="array_record",
       config=GeneratedConfig(
-        name=f"{variant}_seed{seed}", seed=seed, level=level
+        name=f"{variant}_seed{seed}", seed=seed, **_VARIANTS[name][variant]
       ),
     )
     builder.download_and_prepare()

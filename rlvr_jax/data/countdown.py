@@ -2,13 +2,15 @@ r"""Countdown: reach a target with every given number used once.
 
 The prompt "6 1 5:11>" asks for worked steps such as "6-1=5,5+6=11": every
 equation takes two numbers from the pool and puts its result back; the last
-result is the target. Each problem comes with all of its solutions.
+result is the target. A problem of two or three numbers comes with all of its
+solutions, a longer one with the random steps that made its target.
 
 A problem class is (sorted numbers, target): all orders of the numbers are the
 same problem. Whole classes are held out, since a split by prompt text puts
 nearly every held-out problem into training in another order.
 """
 
+from collections.abc import Mapping
 import functools
 import random
 from typing import NamedTuple
@@ -16,12 +18,16 @@ import zlib
 
 # Every result lies in 1 .. 99, as in the recipe of this task.
 MAX_VALUE = 99
+# Fills `numbers` of a shorter problem beside a longer one.
+NO_NUMBER = -1
 # Percent of the classes that each held-out split draws from.
 _HELD_OUT_PERCENT = 10
+# Up to here all solutions are found; six numbers have millions of them.
+_MAX_ENUMERATED = 3
 
 
 class Problem(NamedTuple):
-  """One prompt with every solution of it.
+  """One prompt with solutions of it: every one, or the one that made it.
 
   Example: Problem("6 1 5:11>", "1 5 6:11", (6, 1, 5), 11,
                    ("1*5=5,5+6=11", "1*6=6,5+6=11", ...)).
@@ -59,21 +65,24 @@ def solutions(numbers: tuple[int, ...]) -> dict[int, tuple[str, ...]]:
   return {target: tuple(sorted(texts)) for target, texts in found.items()}
 
 
-def _draw(rng: random.Random, num_numbers: int) -> tuple[tuple[int, ...], int]:
-  """Numbers 1 .. 9 and a target that they reach; + comes twice as often."""
+def _draw(rng: random.Random, num_numbers: int) -> Problem:
+  """Numbers 1 .. 9 and what random steps make; + comes twice as often."""
   while True:
     numbers = tuple(rng.randint(1, 9) for _ in range(num_numbers))
-    pool = list(numbers)
+    pool, equations = list(numbers), []
     while len(pool) > 1:
       rng.shuffle(pool)
       a, b = pool.pop(), pool.pop()
       symbol = rng.choice("++-*")
-      value = a + b if symbol == "+" else a * b if symbol == "*" else abs(a - b)
+      if symbol == "-":
+        a, b = max(a, b), min(a, b)
+      value = a + b if symbol == "+" else a * b if symbol == "*" else a - b
       pool.append(value)
+      equations.append(f"{a}{symbol}{b}={value}")
       if not 1 <= value <= MAX_VALUE:
         break
     else:
-      return numbers, pool[0]
+      return _problem(numbers, pool[0], ",".join(equations))
 
 
 def _split(seed: int, problem_class: str) -> str:
@@ -86,7 +95,7 @@ def _split(seed: int, problem_class: str) -> str:
 
 def problems(
   seed: int,
-  num_numbers: int,
+  weights: Mapping[int, float],
   num_train: int,
   num_validation: int,
   num_test: int,
@@ -94,11 +103,13 @@ def problems(
   """Problems drawn at random, split by class; pure in the arguments.
 
   All splits follow the same distribution. Training rows are plain draws, so
-  that common problems come more than once; held-out prompts are distinct.
+  that common problems come more than once; held-out prompts are distinct. Two
+  numbers have only about 25 of those in a split: where they run out, longer
+  problems take their place.
 
   Args:
     seed: decides the draws and which classes are held out.
-    num_numbers: numbers of each problem.
+    weights: how often a problem has so many numbers, up to a factor.
     num_train: rows of the training split.
     num_validation: prompts of the validation split.
     num_test: prompts of the test split.
@@ -106,12 +117,16 @@ def problems(
   Returns:
     {"train": ..., "validation": ..., "test": ...}.
   """
-  rng = random.Random(f"countdown {seed} {num_numbers}")
+  # A stream for each number of numbers: the weights change how many of its
+  # problems are taken, not which.
+  rngs = {n: random.Random(f"countdown {seed} {n}") for n in weights}
+  sizes = random.Random(f"countdown {seed} sizes")
   wanted = {"train": num_train, "validation": num_validation, "test": num_test}
   rows: dict[str, list[Problem]] = {split: [] for split in wanted}
   held_out_prompts = set()
   while any(len(rows[split]) < wanted[split] for split in wanted):
-    problem = _problem(*_draw(rng, num_numbers))
+    (size,) = sizes.choices(list(weights), list(weights.values()))
+    problem = _draw(rngs[size], size)
     split = _split(seed, problem.problem_class)
     if len(rows[split]) == wanted[split]:
       continue
@@ -123,7 +138,8 @@ def problems(
   return rows
 
 
-def _problem(numbers: tuple[int, ...], target: int) -> Problem:
+def _problem(numbers: tuple[int, ...], target: int, path: str) -> Problem:
+  """The problem whose target the worked solution `path` reaches."""
   ordered = tuple(sorted(numbers))
   show = lambda values: " ".join(map(str, values))
   return Problem(
@@ -131,5 +147,7 @@ def _problem(numbers: tuple[int, ...], target: int) -> Problem:
     problem_class=f"{show(ordered)}:{target}",
     numbers=numbers,
     target=target,
-    solutions=solutions(ordered)[target],
+    solutions=(
+      solutions(ordered)[target] if len(numbers) <= _MAX_ENUMERATED else (path,)
+    ),
   )

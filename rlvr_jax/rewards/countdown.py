@@ -20,12 +20,12 @@ from jax import lax
 import jax.numpy as jnp
 
 from rlvr_jax import records
+from rlvr_jax.data import countdown
 from rlvr_jax.data import vocabulary as vocabulary_lib
 
 _V = vocabulary_lib.ARITHMETIC
 _PLUS, _MINUS, _TIMES, _EQUALS, _COMMA = map(_V.id, "+-*=,")
 _MAX_DIGITS = 4
-_EMPTY = -1
 
 
 @struct.dataclass
@@ -56,7 +56,7 @@ def countdown_outcomes(
 
   Args:
     completion_tokens: i32[B, T].
-    numbers: i32[B, N], the numbers to use.
+    numbers: i32[B, N], the numbers to use; `countdown.NO_NUMBER` is none.
     target: i32[B], the value to reach.
 
   Returns:
@@ -78,9 +78,8 @@ def countdown_outcomes(
     ended=zeros != 0,
   )
   end, _ = lax.scan(_read, start, completion_tokens.T)
-  solved = (
-    end.holds & (end.equations == numbers.shape[1] - 1) & (end.last == target)
-  )
+  count = jnp.sum(numbers != countdown.NO_NUMBER, axis=1, dtype=jnp.int32)
+  solved = end.holds & (end.equations == count - 1) & (end.last == target)
   name = records.OUTCOMES.index
   return jnp.where(
     ~end.ended,
@@ -152,7 +151,7 @@ def _take_out(pool: jax.Array, number: jax.Array, put_back: jax.Array | None):
   slot = jnp.argmax(matches, axis=1)
   found = jnp.any(matches, axis=1)
   here = (jnp.arange(pool.shape[1])[None] == slot[:, None]) & found[:, None]
-  fill = _EMPTY if put_back is None else put_back[:, None]
+  fill = countdown.NO_NUMBER if put_back is None else put_back[:, None]
   return jnp.where(here, fill, pool), found
 
 
@@ -167,7 +166,7 @@ def countdown_outcome_of_text(
 
   Args:
     text: the completion up to its end token; None if it had none.
-    numbers: the numbers to use.
+    numbers: the numbers to use; `countdown.NO_NUMBER` is none.
     target: the value to reach.
 
   Returns:
@@ -178,7 +177,8 @@ def countdown_outcome_of_text(
   equations = [_EQUATION.fullmatch(part) for part in text.split(",")]
   if not all(equations):
     return "unparsed"
-  pool, last = list(numbers), None
+  pool, last = [n for n in numbers if n != countdown.NO_NUMBER], None
+  wanted = len(pool) - 1
   for equation in equations:
     a, b, last = (int(equation[group]) for group in (1, 3, 4))
     value = {"+": a + b, "-": a - b, "*": a * b}[equation[2]]
@@ -189,5 +189,5 @@ def countdown_outcome_of_text(
     if value != last:
       return "wrong"
     pool.append(last)
-  solved = len(equations) == len(numbers) - 1 and last == target
+  solved = len(equations) == wanted and last == target
   return "correct" if solved else "wrong"

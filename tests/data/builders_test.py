@@ -1,5 +1,7 @@
 """The tfds builders: what is read is what was generated, without TensorFlow."""
 
+import collections
+import itertools
 import subprocess
 import sys
 
@@ -18,7 +20,7 @@ def data_dir(tmp_path_factory):
 
 def test_countdown_rows_are_the_generated_ones(data_dir):
   rows = builders.rows("countdown", "three", 7, data_dir)
-  problems = countdown.problems(7, 3, 8000, 128, 128)
+  problems = countdown.problems(7, {3: 1}, 8000, 128, 128)
   for split, expected in problems.items():
     key = lambda prompt_and_class: prompt_and_class
     found = sorted((r["prompt"], r["problem_class"]) for r in rows[split])
@@ -29,6 +31,42 @@ def test_countdown_rows_are_the_generated_ones(data_dir):
     assert tuple(row["numbers"]) == problem.numbers
     assert row["target"] == problem.target
     assert tuple(row["demonstrations"].split("\n")) == problem.solutions
+
+
+def test_mixed_rows_are_the_generated_ones_with_padded_numbers(data_dir):
+  rows = builders.rows("countdown", "mixed", 0, data_dir)
+  sizes = {split: len(found) for split, found in rows.items()}
+  assert sizes == {"train": 8000, "validation": 256, "test": 256}
+  weights = {2: 45, 3: 10, 4: 6, 5: 9, 6: 30}
+  problems = countdown.problems(0, weights, 8000, 256, 256)
+  for split, expected in problems.items():
+    found = collections.Counter(
+      (
+        row["prompt"],
+        row["problem_class"],
+        row["demonstrations"],
+        tuple(row["numbers"].tolist()),
+        row["target"],
+      )
+      for row in rows[split]
+    )
+    assert found == collections.Counter(
+      (
+        p.prompt,
+        p.problem_class,
+        "\n".join(p.solutions),
+        p.numbers + (-1,) * (6 - len(p.numbers)),
+        p.target,
+      )
+      for p in expected
+    )
+
+
+def test_the_classes_of_mixed_splits_are_disjoint(data_dir):
+  rows = builders.rows("countdown", "mixed", 0, data_dir)
+  splits = [{row["problem_class"] for row in rows[s]} for s in builders.SPLITS]
+  for first, second in itertools.combinations(splits, 2):
+    assert not first & second
 
 
 def test_chain_rows_are_the_generated_ones(data_dir):

@@ -1,5 +1,7 @@
 """The Countdown generator: true solutions, split by class, pure in the seed."""
 
+import collections
+import hashlib
 import itertools
 
 import pytest
@@ -7,9 +9,12 @@ import pytest
 from rlvr_jax import rewards
 from rlvr_jax.data import countdown
 
+_THREE = {3: 1}
+_MIXED = {2: 2, 3: 1, 4: 1, 5: 1, 6: 3}
 
-def _problems(seed=0, rows=600):
-  return countdown.problems(seed, 3, rows, 40, 40)
+
+def _problems(seed=0, rows=600, weights=_THREE):
+  return countdown.problems(seed, weights, rows, 40, 40)
 
 
 def test_known_solutions():
@@ -30,8 +35,9 @@ def test_the_space_of_three_numbers():
   assert (len(classes), min(classes), max(classes)) == (1864, 1, 22)
 
 
-def test_every_solution_satisfies_the_verifier():
-  for split in _problems().values():
+@pytest.mark.parametrize("weights", [_THREE, _MIXED])
+def test_every_solution_satisfies_the_verifier(weights):
+  for split in _problems(weights=weights).values():
     for problem in split:
       for text in problem.solutions:
         assert (
@@ -42,9 +48,11 @@ def test_every_solution_satisfies_the_verifier():
         )
 
 
+@pytest.mark.parametrize("weights", [_THREE, _MIXED])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_class_is_in_two_splits(seed):
-  splits = [{p.problem_class for p in s} for s in _problems(seed).values()]
+def test_no_class_is_in_two_splits(seed, weights):
+  problems = _problems(seed, weights=weights)
+  splits = [{p.problem_class for p in s} for s in problems.values()]
   for first, second in itertools.combinations(splits, 2):
     assert not first & second
 
@@ -56,19 +64,59 @@ def test_a_class_is_the_same_in_every_order():
   assert int(target) == problem.target
 
 
-def test_held_out_prompts_are_distinct():
-  problems = _problems()
+@pytest.mark.parametrize("weights", [_THREE, _MIXED])
+def test_held_out_prompts_are_distinct(weights):
+  problems = _problems(weights=weights)
   for split in ("validation", "test"):
     assert len({p.prompt for p in problems[split]}) == len(problems[split])
 
 
-def test_rows_are_a_function_of_the_seed():
-  assert _problems(3) == _problems(3)
-  assert _problems(3) != _problems(4)
+@pytest.mark.parametrize("weights", [_THREE, _MIXED])
+def test_rows_are_a_function_of_the_seed(weights):
+  first = _problems(3, weights=weights)
+  assert first == _problems(3, weights=weights)
+  assert first != _problems(4, weights=weights)
 
 
-def test_more_training_rows_change_no_earlier_row():
-  few, many = _problems(rows=100), _problems(rows=600)
+def test_the_rows_of_three_numbers_are_the_published_ones():
+  splits = countdown.problems(1, _THREE, 8000, 128, 128).values()
+  rows = [tuple(problem) for split in splits for problem in split]
+  assert hashlib.sha256(repr(rows).encode()).hexdigest() == (
+    "91dd704cb28e64b484b77ef5d819c446a3a361b283d88714c015df7e181bebf3"
+  )
+
+
+def test_a_mixed_set_has_its_weights():
+  train = _problems(rows=8000, weights=_MIXED)["train"]
+  counts = collections.Counter(len(p.numbers) for p in train)
+  assert counts.keys() == _MIXED.keys()
+  for size, weight in _MIXED.items():
+    # 8000 draws: a standard error of at most 0.006.
+    assert abs(counts[size] / 8000 - weight / 8) < 0.03
+
+
+def test_weights_change_how_many_problems_are_taken_and_not_which():
+  of_three = [
+    p for p in _problems(weights=_MIXED)["train"] if len(p.numbers) == 3
+  ]
+  assert len(of_three) > 40
+  assert _problems()["train"][: len(of_three)] == of_three
+
+
+def test_two_and_three_numbers_have_all_solutions_and_more_have_one():
+  for problem in _problems(weights=_MIXED)["train"]:
+    if len(problem.numbers) > 3:
+      assert len(problem.solutions) == 1
+    else:
+      ordered = tuple(sorted(problem.numbers))
+      expected = countdown.solutions(ordered)[problem.target]
+      assert problem.solutions == expected
+
+
+@pytest.mark.parametrize("weights", [_THREE, _MIXED])
+def test_more_training_rows_change_no_earlier_row(weights):
+  few = _problems(rows=100, weights=weights)
+  many = _problems(rows=600, weights=weights)
   assert many["train"][:100] == few["train"]
   assert many["test"] == few["test"]
 

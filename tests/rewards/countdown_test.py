@@ -14,6 +14,8 @@ from rlvr_jax.data import vocabulary
 
 _V = vocabulary.ARITHMETIC
 _LENGTH = 24
+# The longest solution of six numbers has 38 tokens.
+_LONG = 40
 _NUMBERS, _TARGET = (6, 1, 5), 11
 
 # Text and outcome for numbers 6 1 5 and target 11; None has no end token.
@@ -62,6 +64,30 @@ _HOSTILE = [
 ]
 
 
+# Text, numbers, target and outcome where problems of two and of six numbers
+# share a batch.
+_TWO, _SIX = (6, 5, -1, -1, -1, -1), (2, 3, 4, 5, 6, 7)
+_RAGGED = [
+  ("6+5=11", _TWO, 11, "correct"),
+  ("6-5=1", _TWO, 11, "wrong"),
+  ("6+6=12", _TWO, 12, "wrong"),
+  ("6+5=11,11+11=22", _TWO, 22, "wrong"),
+  ("6+5=11,11*1=11", _TWO, 11, "wrong"),
+  ("", _TWO, 11, "unparsed"),
+  ("6+-1=5", _TWO, 5, "unparsed"),
+  (None, _TWO, 11, "truncated"),
+  ("6+5=11", (-1, 6, -1, 5, -1, -1), 11, "correct"),
+  ("2+3=5,5-4=1,1*5=5,6+5=11,11+7=18", _SIX, 18, "correct"),
+  ("7-6=1,5-4=1,3-2=1,1*1=1,1*1=1", _SIX, 1, "correct"),
+  ("7-6=1,5-4=1,3-2=1,1*1=1,1*1=1", _SIX, 2, "wrong"),
+  ("7-6=1,5-4=1,3-2=1,1*1=1", _SIX, 1, "wrong"),
+  ("7-6=1,5-4=1,3-2=1,1*1=1,1*1=1,1*1=1", _SIX, 1, "wrong"),
+  ("6+5=11", _SIX, 11, "wrong"),
+  ("7-6=1,7-5=2,3-2=1,1*1=1,2-1=1", _SIX, 1, "wrong"),
+  ("9*9=81,9-1=8,81+8=89,89+1=90,90+9=99", (9, 9, 9, 1, 1, 9), 99, "correct"),
+]
+
+
 @functools.partial(jax.jit)
 def _device(tokens, numbers, target):
   return rewards.countdown_outcomes(
@@ -69,15 +95,19 @@ def _device(tokens, numbers, target):
   )
 
 
-def _encode(text):
+def _encode(text, length=_LENGTH):
   """Tokens of a completion; "<pad>" inside stands for the pad token."""
   if text is None:
-    return [_V.id("6")] * _LENGTH
+    return [_V.id("6")] * length
   ids = []
   for number, part in enumerate(text.split("<pad>")):
     ids += [_V.pad_id] * (number > 0) + list(_V.encode(part))
   ids.append(_V.eos_id)
-  return ids + [_V.pad_id] * (_LENGTH - len(ids))
+  return ids + [_V.pad_id] * (length - len(ids))
+
+
+def _padded(numbers, width):
+  return numbers + (countdown.NO_NUMBER,) * (width - len(numbers))
 
 
 def _judge(rows, numbers, targets):
@@ -101,7 +131,17 @@ def test_hostile_completions_are_judged_as_written_here():
     assert (text, ours, twin) == (text, expected, expected)
 
 
-def _random_rows(rng, problems):
+def test_problems_of_two_and_six_numbers_are_judged_in_one_batch():
+  texts, numbers, targets, expected = zip(*_RAGGED, strict=True)
+  device = _judge([_encode(text, _LONG) for text in texts], numbers, targets)
+  twin = [rewards.countdown_outcome_of_text(*row[:3]) for row in _RAGGED]
+  assert list(zip(texts, device, strict=True)) == [
+    (row[0], row[3]) for row in _RAGGED
+  ]
+  assert twin == list(expected)
+
+
+def _random_rows(rng, problems, length, width):
   """Solutions, damaged solutions and noise, with their problems."""
   symbols = np.array(
     [*_V.encode("0123456789+-*=,"), _V.eos_id, _V.pad_id, _V.id("#")]
@@ -109,9 +149,9 @@ def _random_rows(rng, problems):
   rows, numbers, targets = [], [], []
   for _ in range(20_000):
     problem = problems[rng.integers(len(problems))]
-    row = np.full(_LENGTH, _V.eos_id)
+    row = np.full(length, _V.eos_id)
     if rng.random() < 0.1:
-      row[:] = rng.choice(symbols, _LENGTH)
+      row[:] = rng.choice(symbols, length)
     else:
       solution = problem.solutions[rng.integers(len(problem.solutions))]
       ids = _V.encode(solution)
@@ -119,15 +159,22 @@ def _random_rows(rng, problems):
       for _ in range(rng.integers(0, 4)):
         row[rng.integers(0, len(ids) + 1)] = rng.choice(symbols)
     rows.append(row)
-    numbers.append(problem.numbers)
+    numbers.append(_padded(problem.numbers, width))
     targets.append(problem.target)
   return np.stack(rows), numbers, targets
 
 
-def test_twenty_thousand_random_completions_agree_with_the_twin():
+@pytest.mark.parametrize(
+  "weights, length",
+  [({3: 1}, _LENGTH), ({2: 1, 3: 1, 4: 1, 5: 1, 6: 1}, _LONG)],
+  ids=["three", "mixed"],
+)
+def test_twenty_thousand_random_completions_agree_with_the_twin(
+  weights, length
+):
   rng = np.random.default_rng(0)
-  problems = countdown.problems(0, 3, 2000, 1, 1)["train"]
-  rows, numbers, targets = _random_rows(rng, problems)
+  problems = countdown.problems(0, weights, 2000, 1, 1)["train"]
+  rows, numbers, targets = _random_rows(rng, problems, length, max(weights))
   device = _judge(rows, numbers, targets)
   counts = dict.fromkeys(records.OUTCOMES, 0)
   for row, pool, target, ours in zip(
@@ -143,7 +190,7 @@ def test_twenty_thousand_random_completions_agree_with_the_twin():
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_other_numbers_of_numbers(count):
-  problems = countdown.problems(1, count, 200, 1, 1)["train"]
+  problems = countdown.problems(1, {count: 1}, 200, 1, 1)["train"]
   rows = []
   for problem in problems:
     ids = [*_V.encode(problem.solutions[0]), _V.eos_id]
