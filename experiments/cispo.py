@@ -7,12 +7,12 @@ is DAPO's here ("DAPO", https://arxiv.org/abs/2503.14476), [inferred]. Ours:
 groups of one verdict are dropped, not sampled anew.
 
 python -m rlvr_jax.train --config=experiments/cispo.py:tiny --workdir=runs/cispo
-(":tiny" and ":chain" run on a CPU; ":qwen2_5_32b" is the paper's comparison)
+(":tiny" and ":chain" run on a CPU; ":qwen2p5_32b" is the paper's comparison)
 """
 
 from experiments import common
 
-MODELS = ("qwen2_5_32b",)
+MODELS = ("qwen2p5_32b",)
 
 
 def get_config(arg: str = "tiny"):

@@ -12,7 +12,7 @@ python -m rlvr_jax.train --config=experiments/clip_cov.py:tiny --workdir=runs/c
 
 from experiments import common
 
-MODELS = ("qwen2_5_7b", "qwen2_5_32b")
+MODELS = ("qwen2p5_7b", "qwen2p5_32b")
 
 
 def get_config(arg: str = "tiny"):

@@ -17,7 +17,7 @@ run here, such as when to evaluate.
 
 import ml_collections
 
-# Two small recipes that run anywhere. # ours, measured on two CPU cores
+# Small recipes that run anywhere. # ours, measured on two CPU cores
 TASKS = {
   # Three numbers, a target, 1 to 22 solutions each.
   "tiny": dict(
@@ -32,6 +32,30 @@ TASKS = {
     num_steps=150,
     target_pass_at_1=0.35,
     warm_start_steps=1000,
+  ),
+  # Two to six numbers: after the warm start three groups in four are all right
+  # or all wrong.
+  "tiny_mixed": dict(
+    data=dict(
+      name="countdown",
+      variant="mixed",
+      verifier="countdown_outcomes",
+      prompt_tokens=15,
+      split_seed=1,
+    ),
+    completion_tokens=40,
+    num_steps=200,
+    target_pass_at_1=1.0,  # never: a shorter warm start gets few all right
+    warm_start_steps=3600,
+    settings=dict(
+      warm_start=dict(
+        # Small batches, so that short problems come often.
+        batch_size=16,
+        validate_every_steps=600,
+        optimizer=dict(final_frac=0.02),
+      ),
+      evaluation=dict(num_prompts=256),
+    ),
   ),
   # Sums of single digits with every step restated; RL first learns to end in
   # "#", then to calculate.
@@ -51,7 +75,7 @@ TASKS = {
 }
 
 _LLAMA = dict(qk_norm=False, head_dim=128, rope_base=1e4)
-_QWEN2_5 = dict(qk_norm=False, attention_bias=True, head_dim=128, rope_base=1e6)
+_QWEN2P5 = dict(qk_norm=False, attention_bias=True, head_dim=128, rope_base=1e6)
 _QWEN3 = dict(vocab_size=151_936, num_kv_heads=8, head_dim=128, rope_base=1e6)
 # Shapes of the papers' models, from the config.json on Hugging Face that the
 # comment names.
@@ -77,8 +101,8 @@ MODELS = {
     mlp_width=11_008,
   ),
   # Qwen/Qwen2.5-Math-1.5B
-  "qwen2_5_math_1_5b": dict(
-    _QWEN2_5,
+  "qwen2p5_math_1p5b": dict(
+    _QWEN2P5,
     vocab_size=151_936,
     num_layers=28,
     width=1536,
@@ -88,9 +112,20 @@ MODELS = {
     rope_base=1e4,
     tied_embeddings=True,
   ),
+  # deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B, which DeepCoder's data train
+  "deepcoder_1p5b": dict(
+    _QWEN2P5,
+    vocab_size=151_936,
+    num_layers=28,
+    width=1536,
+    num_heads=12,
+    num_kv_heads=2,
+    mlp_width=8960,
+    rope_base=1e4,
+  ),
   # Qwen/Qwen2.5-Math-7B
-  "qwen2_5_math_7b": dict(
-    _QWEN2_5,
+  "qwen2p5_math_7b": dict(
+    _QWEN2P5,
     vocab_size=152_064,
     num_layers=28,
     width=3584,
@@ -100,8 +135,8 @@ MODELS = {
     rope_base=1e4,
   ),
   # Qwen/Qwen2.5-7B, and -Instruct
-  "qwen2_5_7b": dict(
-    _QWEN2_5,
+  "qwen2p5_7b": dict(
+    _QWEN2P5,
     vocab_size=152_064,
     num_layers=28,
     width=3584,
@@ -110,8 +145,8 @@ MODELS = {
     mlp_width=18_944,
   ),
   # Qwen/Qwen2.5-32B; the Instruct model has norm_epsilon 1e-6.
-  "qwen2_5_32b": dict(
-    _QWEN2_5,
+  "qwen2p5_32b": dict(
+    _QWEN2P5,
     vocab_size=152_064,
     num_layers=64,
     width=5120,
@@ -167,6 +202,7 @@ def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
     config.warm_start.num_steps = task["warm_start_steps"]
     config.warm_start.target_pass_at_1 = task["target_pass_at_1"]
     config.warm_start.optimizer.decay_steps = task["warm_start_steps"]
+    config.update(task.get("settings", {}))
     return config
   config.model = dict(
     MODELS[arg],
@@ -217,6 +253,7 @@ def _everyday() -> ml_collections.ConfigDict:
   config.warm_start = dict(
     batch_size=64,
     validate_every_steps=50,
+    source="",
     optimizer=dict(
       learning_rate=5e-3,
       warmup_steps=20,
@@ -229,6 +266,7 @@ def _everyday() -> ml_collections.ConfigDict:
       clip_norm=1.0,
     ),
   )
+  config.refill = dict(max_rounds=1)
   config.updates = dict(num_minibatches=1, num_micro_batches=1)
   config.evaluation = dict(
     every_steps=25,

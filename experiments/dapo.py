@@ -1,19 +1,20 @@
 """DAPO: clip-higher, mixed groups only, token mean, overlong penalty.
 
 "DAPO: An Open-Source LLM Reinforcement Learning System at Scale"
-(https://arxiv.org/abs/2503.14476); [code] is recipe/dapo of verl. Ours: groups
-of one verdict are dropped where the paper samples until the batch is full of
-mixed ones; rewards are 0 and 1 where the paper's are -1 and 1, so that the
-penalty weighs twice as much. In ":tiny" and ":chain" it begins past the
-longest solution: earlier, it costs more right answers than it saves tokens.
+(https://arxiv.org/abs/2503.14476); [code] is recipe/dapo of verl. Ours: a
+batch that is not full of mixed groups after `max_rounds` goes on without the
+others, where the code gives up; rewards are 0 and 1 where the paper's are -1
+and 1, so that the penalty weighs twice as much. In ":tiny" and ":chain" it
+begins past the longest solution: earlier, it costs more right answers than it
+saves tokens.
 
 python -m rlvr_jax.train --config=experiments/dapo.py:tiny --workdir=runs/dapo
-(":tiny" and ":chain" run on a CPU; ":qwen2_5_32b" is the paper's run)
+(":tiny" and ":chain" run on a CPU; ":qwen2p5_32b" is the paper's run)
 """
 
 from experiments import common
 
-MODELS = ("qwen2_5_32b",)
+MODELS = ("qwen2p5_32b",)
 
 
 def get_config(arg: str = "tiny"):
@@ -27,6 +28,7 @@ def get_config(arg: str = "tiny"):
     ddof=1,  # [code*] lasgroup/SDPO, a fork of verl
   )
   config.filters = ("mixed_groups",)  # section 3.2
+  config.refill = dict(max_rounds=10)  # [code] run_dapo_qwen2.5_32b.sh
   config.token_loss = dict(
     name="ppo_clip",
     clip_low=0.2,  # section 4.1

@@ -11,7 +11,7 @@ python -m rlvr_jax.train --config=experiments/dr_grpo.py:tiny --workdir=runs/dr
 
 from experiments import common
 
-MODELS = ("qwen2_5_math_1_5b", "qwen2_5_math_7b")
+MODELS = ("qwen2p5_math_1p5b", "qwen2p5_math_7b")
 
 
 def get_config(arg: str = "tiny"):
@@ -36,8 +36,8 @@ def _paper(config, arg):
   """Appendix G, table 6; data and batches from examples/qwen2.5-math-*.sh."""
   config.data = dict(
     name={
-      "qwen2_5_math_1_5b": "math_12k",  # [code] examples/qwen2.5-math-1.5b.sh
-      "qwen2_5_math_7b": "math_lvl3to5_8k",  # section 1, "level 3-5"
+      "qwen2p5_math_1p5b": "math_12k",  # [code] examples/qwen2.5-math-1.5b.sh
+      "qwen2p5_math_7b": "math_lvl3to5_8k",  # section 1, "level 3-5"
     }[arg],
     variant="qwen_math_template",  # section 1
     verifier="math",  # [code] math_verify

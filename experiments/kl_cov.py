@@ -12,7 +12,7 @@ python -m rlvr_jax.train --config=experiments/kl_cov.py:tiny --workdir=runs/kl
 
 from experiments import common
 
-MODELS = ("qwen2_5_7b", "qwen2_5_32b")
+MODELS = ("qwen2p5_7b", "qwen2p5_32b")
 
 
 def get_config(arg: str = "tiny"):
@@ -42,8 +42,8 @@ def get_config(arg: str = "tiny"):
 def _paper(config, arg):
   """Section 4.3, from the base models."""
   config.kl_cov_tokens.select_frac = {
-    "qwen2_5_7b": 2e-3,  # section 4.3
-    "qwen2_5_32b": 2e-4,  # section 4.3
+    "qwen2p5_7b": 2e-3,  # section 4.3
+    "qwen2p5_32b": 2e-4,  # section 4.3
   }[arg]
   config.data = dict(
     name="dapo_math_17k",  # section 4.3

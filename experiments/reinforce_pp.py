@@ -11,12 +11,12 @@ the penalty.
 
 python -m rlvr_jax.train --config=experiments/reinforce_pp.py:tiny \
   --workdir=runs/reinforce_pp
-(":tiny" and ":chain" run on a CPU; ":qwen2_5_7b" is version 1 on mathematics)
+(":tiny" and ":chain" run on a CPU; ":qwen2p5_7b" is version 1 on mathematics)
 """
 
 from experiments import common
 
-MODELS = ("qwen2_5_7b",)
+MODELS = ("qwen2p5_7b",)
 
 
 def get_config(arg: str = "tiny"):

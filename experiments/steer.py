@@ -6,12 +6,12 @@ zz-haooo/STEER, which every number here is from. Its other form, run_exp.sh, is
 --config.steer_weights.schedule=exponential.
 
 python -m rlvr_jax.train --config=experiments/steer.py:tiny --workdir=runs/steer
-(":tiny" and ":chain" run on a CPU; ":qwen2_5_math_7b" is the released run)
+(":tiny" and ":chain" run on a CPU; ":qwen2p5_math_7b" is the released run)
 """
 
 from experiments import common
 
-MODELS = ("qwen2_5_math_7b",)
+MODELS = ("qwen2p5_math_7b",)
 
 
 def get_config(arg: str = "tiny"):

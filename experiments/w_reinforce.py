@@ -12,7 +12,7 @@ python -m rlvr_jax.train --config=experiments/w_reinforce.py:tiny \
 
 from experiments import common
 
-MODELS = ("qwen2_5_math_7b", "qwen3_4b")
+MODELS = ("qwen2p5_math_7b", "qwen3_4b")
 
 
 def get_config(arg: str = "tiny"):
@@ -53,7 +53,7 @@ def _paper(config, arg):
   config.prompts_per_step = 1024  # section 3.1
   config.rollout.num_generations = 8  # section 3.1
   config.rollout.completion_tokens = {
-    "qwen2_5_math_7b": 3072,  # appendix D.1: 4,096 with the prompt
+    "qwen2p5_math_7b": 3072,  # appendix D.1: 4,096 with the prompt
     "qwen3_4b": 31_744,  # appendix D.1: 32,768 with the prompt
   }[arg]
   config.rollout.temperature = 1.0  # appendix D.1

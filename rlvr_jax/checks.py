@@ -41,11 +41,31 @@ SHAPES = {
   "entropies": "BT",
   "mean_logprobs": "BT",
   "token_losses": "BT",
+  # Log-partition of the row's prompt, nats; current head, live.
+  "log_partition": "B",
+  # What a log-ratio is taken against: old_logprobs, ref_logprobs, ...
+  "anchor_logprobs": "BT",
+  # Multiplies rewards: kappa, FlowRL's beta, 1 / beta of PACED-RL.
+  "inv_temp": "",
+  # One standard normal number per prompt and step.
+  "prompt_normals": "B",
   # Filled by functions of `rlvr_jax.derived` where a method asks for them.
   "segment_ids": "BT",
   "planning_tokens": "BT",
   "clip_cov_tokens": "BT",
   "kl_cov_tokens": "BT",
+  "vargrad_log_z": "B",
+  "zero_log_partition": "B",
+  "noise_log_partition": "B",
+  "zero_anchor": "BT",
+}
+# Arguments of functions that no run fills under this name: a loss's own input,
+# the argument for which a method names a field, a number that it sets.
+ARGUMENTS = ("token_losses", "anchor_logprobs", "inv_temp")
+# Numbers above 0, with what they are.
+_POSITIVE = {
+  "inv_temp": "it multiplies rewards (kappa: FlowRL's beta, 1 / beta of"
+  " PACED-RL), set it above 0",
 }
 # Rounding may lift the log-probability of a certain token a little above 0.
 _ROUNDING = 1e-4
@@ -80,6 +100,31 @@ def arguments(**fields: jax.Array) -> None:
       # Credit takes rows that nobody judged out of the mask.
       inside = np.any(mask > 0, axis=1)
     _check_values(name, value, inside)
+
+
+def scalar(name: str, value: float) -> None:
+  """Checks a number that a method sets, by the last part of its name.
+
+  Raises:
+    errors.UserError: if it cannot be right.
+  """
+  remedy = _POSITIVE.get(name.rpartition(".")[2])
+  if remedy and not value > 0:
+    raise errors.UserError(f"{name} is {value}: {remedy}")
+
+
+def binary(name: str, values: jax.Array) -> None:
+  """Checks that verdicts are verdicts.
+
+  Raises:
+    errors.UserError: for a value that is neither 0 nor 1.
+  """
+  values = np.asarray(values)
+  remedy = (
+    "a log-partition head estimates accuracy from verdicts that are 0 or 1, so"
+    " give it is_correct"
+  )
+  _require(name, values, (values == 0) | (values == 1), remedy)
 
 
 def groups(group_ids: jax.Array) -> None:
@@ -144,6 +189,8 @@ def _check_shapes(fields: Mapping[str, jax.Array]) -> None:
 
 
 def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
+  if name in _POSITIVE:
+    scalar(name, float(value))
   if name == "group_ids":
     numbers = f"group numbers lie in 0 .. {len(value) - 1}"
     remedy = f"{numbers}; number the prompts of the batch from 0"
@@ -170,5 +217,5 @@ def _require(name: str, value: np.ndarray, good: np.ndarray, remedy: str):
   bad = np.argwhere(~good)
   if len(bad):
     place = tuple(bad[0].tolist())
-    where = ", ".join(map(str, place))
-    raise errors.UserError(f"{name}[{where}] is {value[place]}: {remedy}")
+    where = f"[{', '.join(map(str, place))}]" if place else ""
+    raise errors.UserError(f"{name}{where} is {value[place]}: {remedy}")

@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 
+from rlvr_jax import curriculum
 from rlvr_jax import keys
 from rlvr_jax import records
 from rlvr_jax import rewards
+from rlvr_jax.metrics import calibration
 from rlvr_jax.metrics import rollouts as rollout_metrics
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampler
@@ -24,6 +26,7 @@ def collect(
   config: sampler.SamplerConfig,
   eos_id: int,
   pad_id: int,
+  stream: str = "sample",
 ) -> tuple[records.RolloutBatch, dict[str, jax.Array]]:
   """The rollouts of one step; pure, a function of its arguments.
 
@@ -37,6 +40,7 @@ def collect(
     config: how completions are drawn.
     eos_id: end token.
     pad_id: padding token.
+    stream: random stream of the draws, see `keys.STREAMS`.
 
   Returns:
     RolloutBatch with verdicts, and metrics by name, f32[] each.
@@ -45,10 +49,27 @@ def collect(
     model,
     params,
     prompts,
-    keys.stream_key(seed, "sample", step),
+    keys.stream_key(seed, stream, step),
     config=config,
     eos_id=eos_id,
     pad_id=pad_id,
   )
   rollouts = rewards.judge(rollouts, verify)
-  return rollouts, rollout_metrics.rollout_metrics(rollouts)
+  metrics = rollout_metrics.rollout_metrics(rollouts)
+  if prompts.accuracy_estimates is not None:
+    metrics |= calibration.calibration(rollouts)
+  return rollouts, metrics
+
+
+def measure(
+  params: Any,
+  seed: jax.Array,
+  step: jax.Array,
+  prompts: records.PromptBatch,
+  **how: Any,
+) -> tuple[curriculum.Measured, dict[str, jax.Array]]:
+  """Accuracy of prompts by sampling; arguments and metrics of `collect`."""
+  rollouts, metrics = collect(
+    params, seed, step, prompts, **how, stream="probe"
+  )
+  return curriculum.measure(rollouts), metrics

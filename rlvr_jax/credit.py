@@ -22,7 +22,7 @@ from rlvr_jax.token_weights import shape as shape_lib
 
 Fields = dict[str, jax.Array]
 # Fields that exist only inside the gradient; selectors see them frozen.
-LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs")
+LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs", "log_partition")
 # Fields that `assign_credit` fills or changes.
 CREDIT_FIELDS = ("advantages", "token_advantages", "loss_mask")
 _CHANGED = (*CREDIT_FIELDS, "completion_mask", "rewards")
@@ -31,9 +31,9 @@ _CHANGED = (*CREDIT_FIELDS, "completion_mask", "rewards")
 def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
   """Adds advantages, token advantages and masks; once per rollout batch.
 
-  Order: derived fields, reward shaping, advantage, filters, derived fields
-  that name credit, token weights. Whatever names the current policy is left
-  to `refine_credit`.
+  Order: scalars, derived fields, reward shaping, advantage, filters, derived
+  fields that name credit, token weights. Whatever names the current policy is
+  left to `refine_credit`.
 
   Args:
     method: the bound method.
@@ -44,6 +44,7 @@ def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
     without an advantage function), derived fields, shaped `rewards`, and with
     unjudged and dropped rows taken out of `completion_mask`.
   """
+  fields = fields | scalars(method, fields.get("step", 0))
   mask = fields["completion_mask"] * fields["valid"][:, None]
   # Only the view is frozen: live fields, where a caller passes them along,
   # keep their gradients.
@@ -73,6 +74,11 @@ def assign_credit(method: objective_lib.Objective, fields: Fields) -> Fields:
   view = _weigh([p for p in method.token_weights if not p.reads(live)], view)
   names = (*_CHANGED, *(part.name for part in method.derived))
   return fields | {name: view[name] for name in names if name in view}
+
+
+def scalars(method: objective_lib.Objective, step: jax.Array | int) -> Fields:
+  """The method's own numbers after `step` rollout batches, f32[] by name."""
+  return {name: value(step) for name, value in method.scalars.items()}
 
 
 def needs_old_logprobs(method: objective_lib.Objective) -> bool:
@@ -139,7 +145,7 @@ def loss_and_terms(
   method: objective_lib.Objective,
   fields: Fields,
   batch_counts: dict[str, jax.Array],
-) -> tuple[jax.Array, dict[str, records.Mean]]:
+) -> tuple[jax.Array, dict[str, records.Mean], Fields]:
   """The loss of (a part of) an update, and its terms before division.
 
   Args:
@@ -148,13 +154,18 @@ def loss_and_terms(
     batch_counts: of the whole update, from `counts`.
 
   Returns:
-    f32[] loss and {term: Mean}. Summed over the parts of a batch, the losses
+    f32[] loss, {term: Mean}, and what a sequence loss tells of each row beside
+    its value, f32[B] by name. Summed over the parts of a batch, the losses
     give the loss of the batch.
   """
   fields, weight = _correct(method, _inert_padding(fields))
-  total, means = 0.0, {}
+  total, means, told = 0.0, {}, {}
   for name, part in _terms(method):
     values = part(fields)
+    if isinstance(values, tuple):
+      beside = values._asdict()
+      values = beside.pop("losses")
+      told = told or beside
     kind = _kind(name, part, values)
     if kind == "policy":
       values *= weight
@@ -167,7 +178,7 @@ def loss_and_terms(
     total += (
       part.coef * records.Mean(means[name].total, batch_counts[kind]).value()
     )
-  return total, means
+  return total, means, told
 
 
 def whole_loss(
@@ -183,7 +194,7 @@ def whole_loss(
     f32[] loss and {term: Mean}; differentiable in the live fields.
   """
   fields = refine_credit(method, assign_credit(method, fields))
-  return loss_and_terms(method, fields, counts(method, fields))
+  return loss_and_terms(method, fields, counts(method, fields))[:2]
 
 
 def _with_dependents(parts, names) -> frozenset[str]:
@@ -197,7 +208,13 @@ def _with_dependents(parts, names) -> frozenset[str]:
 
 def _derive(parts, fields: Fields) -> Fields:
   for part in parts:
-    fields = fields | {part.name: part(fields)}
+    value = part(fields)
+    if isinstance(value, tuple):
+      raise errors.UserError(
+        f"config.derived names {part.name}, which gives several values: a"
+        " derived field is one array"
+      )
+    fields = fields | {part.name: value}
   return fields
 
 

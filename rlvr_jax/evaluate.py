@@ -44,7 +44,8 @@ EVALUATION = "evaluation.json"
 def main() -> None:
   """Evaluates the newest checkpoint of the flags' folder."""
   folder = launch.folder(_WORKDIR)
-  run, method = experiment_lib.load(workdir_lib.read_config(folder))
+  experiment = experiment_lib.load(workdir_lib.read_config(folder))
+  run = experiment.run
   overrides = {
     "num_prompts": _NUM_PROMPTS.value,
     "num_generations": _NUM_GENERATIONS.value,
@@ -74,7 +75,7 @@ def main() -> None:
       run.data, run.rollout.completion_tokens, folder / workdir_lib.DATA
     )
     programs = programs_lib.make_programs(
-      experiment_lib.Experiment(run, method), task, mesh
+      experiment._replace(run=run), task, mesh
     )
     state = saved.restore(step, programs.train.abstract)
   with jax.transfer_guard("disallow"):

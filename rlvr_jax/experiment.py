@@ -4,20 +4,26 @@ from collections.abc import Mapping
 import dataclasses
 from typing import Any, NamedTuple
 
+from rlvr_jax import binding
 from rlvr_jax import checkpoints
+from rlvr_jax import curriculum
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import hooks
 from rlvr_jax import names
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
+from rlvr_jax import partition_head
 from rlvr_jax import parts
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import update
 from rlvr_jax import warm_start
+from rlvr_jax.data import replay as replay_lib
+from rlvr_jax.data import selection
 from rlvr_jax.data import tasks
 from rlvr_jax.models import configs
+from rlvr_jax.rollouts import refill as refill_lib
 from rlvr_jax.rollouts import sampler
 
 
@@ -44,13 +50,22 @@ class Run:
   evaluation: evaluation.EvaluationConfig
   checkpoint: checkpoints.CheckpointConfig
   mesh: sharding.MeshConfig
+  # What a head for log Z(x) is trained with, where a method has one.
+  log_partition: partition_head.LogPartitionConfig | None = None
+  # Among which prompts `selection` chooses.
+  candidates: curriculum.CandidatesConfig = curriculum.CandidatesConfig()
+  # Responses kept for further updates.
+  replay: replay_lib.ReplayConfig = replay_lib.ReplayConfig()
+  # Dynamic sampling.
+  refill: refill_lib.RefillConfig = refill_lib.RefillConfig()
 
 
 class Experiment(NamedTuple):
-  """A run and its method."""
+  """A run, its method, and the function that chooses its prompts."""
 
   run: Run
   method: objective_lib.Objective
+  select: binding.Bound
 
 
 def load(config: Mapping[str, Any]) -> Experiment:
@@ -67,23 +82,60 @@ def load(config: Mapping[str, Any]) -> Experiment:
   chosen = [
     names.last(name) for hook in hooks.MANY for name in config.get(hook, ())
   ]
+  known = (*run_keys, *hooks.ROOMS, *chosen, "scalars", "selection")
   for key in config:
-    if key not in (*run_keys, *hooks.ROOMS, *chosen):
+    if key not in known:
       raise errors.UserError(
-        f"config.{key} is read by nothing:"
-        f" {names.did_you_mean(key, (*run_keys, *hooks.ROOMS, *chosen))}"
+        f"config.{key} is read by nothing: {names.did_you_mean(key, known)}"
       )
   run = settings.typed(
     Run, {key: config[key] for key in run_keys if key in config}, "config"
   )
-  experiment = Experiment(run, objective_lib.bind(config))
+  experiment = Experiment(
+    run, objective_lib.bind(config), _bind_selection(config)
+  )
   _check(experiment)
+  _check_curriculum(experiment)
   return experiment
+
+
+def _bind_selection(config: Mapping[str, Any]) -> binding.Bound:
+  block = config.get("selection", "uniform")
+  block = {"name": block} if isinstance(block, str) else dict(block)
+  name = block.pop("name", "")
+  function = names.resolve("config.selection.name", name, selection)
+  return binding.bound(function, **block)
+
+
+def make_head(run: Run) -> partition_head.Head | None:
+  """The log-partition head of a run, if it has one."""
+  config = run.log_partition
+  if not config:
+    return None
+  return partition_head.Head(
+    config,
+    optimizers.make_optimizer(config.optimizer),
+    run.optimizer.clip_norm if config.joint_clip else 0.0,
+  )
+
+
+def make_curriculum(experiment: Experiment) -> curriculum.Curriculum:
+  """How a run chooses what it trains on."""
+  run, method, select = experiment
+  return curriculum.Curriculum(
+    select=select,
+    batch_size=run.prompts_per_step,
+    candidates=run.candidates,
+    max_rounds=run.refill.max_rounds,
+    replay=run.replay,
+    head=make_head(run),
+    method=method,
+  )
 
 
 def _check(experiment: Experiment) -> None:
   """What no block can know alone."""
-  run, method = experiment
+  run, method, _ = experiment
   samples = run.rollout.num_generations
   positive = {
     "seed": run.seed + 1,
@@ -100,6 +152,7 @@ def _check(experiment: Experiment) -> None:
     "evaluation.batch_prompts": run.evaluation.batch_prompts,
     "checkpoint.every_steps": run.checkpoint.every_steps,
     "checkpoint.keep": run.checkpoint.keep,
+    "refill.max_rounds": run.refill.max_rounds,
     "mesh.data": run.mesh.data,
     "mesh.fsdp": run.mesh.fsdp,
     "mesh.tensor": run.mesh.tensor,
@@ -125,10 +178,123 @@ def _check(experiment: Experiment) -> None:
   _check_splits(run)
 
 
+# Fields of a batch that replayed rows do not bring along.
+_FRESH_FIELDS = (
+  "sampler_logprobs",
+  "log_kept_mass",
+  "frozen_logprobs",
+  "frozen_entropies",
+  "frozen_mean_logprobs",
+  "finished",
+  "outcomes",
+)
+
+
+def _check_curriculum(experiment: Experiment) -> None:
+  """Head, selection, replay and dynamic sampling against each other."""
+  run, method, select = experiment
+  head, wanted = run.log_partition, objective_lib.needed_fields(method)
+  settings.require(
+    bool(head) == ("log_partition" in wanted),
+    "config.log_partition is missing, but the objective names log_partition:"
+    " give it a block, or name another field for the keyword"
+    if not head
+    else "config.log_partition describes a head that nothing trains: name"
+    " log_partition in the objective, or remove the block",
+  )
+  settings.require(
+    not head or "inv_temp" in method.scalars,
+    "config.scalars.inv_temp is missing: a log-partition head needs kappa",
+  )
+  how = make_curriculum(experiment)
+  candidates = run.candidates
+  settings.require(
+    not select.reads(["accuracy_estimates"]) or how.estimates,
+    f"config.selection.name is {select.name!r}, which reads accuracy"
+    " estimates, and there are none: give config.log_partition a head that"
+    " does not read live embeddings, or set config.candidates.num_generations",
+  )
+  settings.require(
+    not run.replay.capacity or how.head_estimates,
+    f"config.replay.capacity is {run.replay.capacity}, but no head estimates"
+    " accuracy before sampling: give config.log_partition one that does not"
+    " read live embeddings, or set capacity to 0",
+  )
+  settings.require(
+    candidates.num_generations == 0
+    or min(candidates.num_generations, candidates.num_prompts) > 0,
+    f"config.candidates.num_generations is {candidates.num_generations} and"
+    f" num_prompts is {candidates.num_prompts}: to sample from candidates, set"
+    " both to 1 or more",
+  )
+  settings.require(
+    not candidates.num_prompts or candidates.num_prompts >= how.batch_size,
+    f"config.candidates.num_prompts is {candidates.num_prompts}, fewer than"
+    f" the {how.batch_size} prompts of a step: raise it, or set 0 for all",
+  )
+  settings.require(
+    run.refill.max_rounds == 1 or not select.reads(["accuracy_estimates"]),
+    f"config.refill.max_rounds is {run.refill.max_rounds}, but"
+    f" {select.name} would choose the same prompts again: set it to 1, or"
+    " config.selection.name to uniform",
+  )
+  chosen_by = select.reads(["accuracy_estimates"]) or run.replay.capacity
+  if head and chosen_by and not candidates.num_generations:
+    _check_raw_rewards(run, method)
+  if run.replay.capacity:
+    _check_replay(run, method)
+
+
+def _check_raw_rewards(run: Run, method: objective_lib.Objective) -> None:
+  """Refuses what would make the head estimate something else."""
+  if run.log_partition.allow_shaped:
+    return
+  parts = sum(objective_lib.functions(method).values(), ())
+  fed = [part for part in parts if part.reads(["log_partition"])]
+  for part in fed:
+    name = part.fields.get("rewards", "rewards")
+    shaped = [p.name for p in method.reward_shaping]
+    if name == "rewards" and shaped:
+      name = f"rewards shaped by {', '.join(shaped)}"
+    settings.require(
+      name in ("rewards", "is_correct"),
+      f"{part.name} fits log_partition to {name}, which is then no accuracy to"
+      " choose prompts by: give it rewards = 'is_correct', or set"
+      " config.log_partition.allow_shaped = True",
+    )
+
+
+def _check_replay(run: Run, method: objective_lib.Objective) -> None:
+  """Replayed rows come alone, and with few fields."""
+  parts = sum(objective_lib.functions(method).values(), ())
+  for part in parts:
+    settings.require(
+      "group_ids" not in part.field_names,
+      f"{part.name} compares the samples of a prompt, but config.replay adds"
+      " rows that come alone: set config.replay.capacity to 0",
+    )
+    for name in _FRESH_FIELDS:
+      settings.require(
+        name not in part.field_names,
+        f"{part.name} reads {name}, which replayed rows lack: set"
+        " config.replay.capacity to 0",
+      )
+  pieces = run.updates.num_minibatches * run.updates.num_micro_batches
+  pieces *= run.mesh.data * run.mesh.fsdp
+  settings.require(
+    run.replay.replay_rows % pieces == 0,
+    f"config.replay.replay_rows is {run.replay.replay_rows}, which minibatches,"
+    f" micro-batches and row shards ({pieces} pieces) do not divide: choose a"
+    f" multiple of {pieces}",
+  )
+
+
 def _check_splits(run: Run) -> None:
-  devices = run.mesh.data * run.mesh.fsdp
+  devices, head = run.mesh.data * run.mesh.fsdp, run.log_partition
   for name, value in (
     ("prompts_per_step", run.prompts_per_step),
+    ("candidates.num_prompts", run.candidates.num_prompts),
+    ("log_partition.probe_prompts", head.probe_prompts if head else 0),
     ("evaluation.batch_prompts", run.evaluation.batch_prompts),
     ("warm_start.batch_size", run.warm_start.batch_size),
   ):

@@ -15,11 +15,15 @@ named in an experiment file, and there is nothing to register with.
   derived          fields computed from fields
 """
 
+import sys
+
+from rlvr_jax import losses
 from rlvr_jax.advantages import filters
 from rlvr_jax.advantages import global_batch
 from rlvr_jax.advantages import group
 from rlvr_jax.advantages import signed
 from rlvr_jax.derived import covariance as covariance_tokens
+from rlvr_jax.derived import partition
 from rlvr_jax.derived import segments
 from rlvr_jax.losses import aggregate
 from rlvr_jax.losses import behavior
@@ -31,6 +35,9 @@ from rlvr_jax.rewards import shaping
 from rlvr_jax.token_weights import entropy
 from rlvr_jax.token_weights import planning
 
+# The module; the package exports the function of the same name.
+trajectory_balance = sys.modules[losses.trajectory_balance.__module__]
+
 ROOMS = {
   "reward_shaping": (shaping,),
   "advantage": (group, global_batch, signed),
@@ -38,10 +45,10 @@ ROOMS = {
   "token_weights": (entropy, planning),
   "behavior": (behavior,),
   "token_loss": (clipped, covariance, likelihood),
-  "sequence_loss": (),
-  "regularizers": (regularizers, likelihood),
+  "sequence_loss": (trajectory_balance,),
+  "regularizers": (regularizers, likelihood, trajectory_balance),
   "aggregate": (aggregate,),
-  "derived": (covariance_tokens, segments),
+  "derived": (covariance_tokens, segments, partition, trajectory_balance),
 }
 # Hooks that hold one function; the others hold a tuple of them.
 SINGLE = ("advantage", "token_loss", "sequence_loss", "aggregate")

@@ -19,6 +19,9 @@ STREAMS = (
   "warm_start_order",
   "warm_start_draw",
   "credit",
+  "explore",
+  "probe",
+  "partition_noise",
 )
 
 
@@ -37,6 +40,18 @@ def row_keys(
     jax.random.fold_in(key, prompt), sample
   )
   return jax.vmap(fold)(prompt_ids, sample_index)
+
+
+def prompt_uniforms(key: jax.Array, prompt_ids: jax.Array) -> jax.Array:
+  """Uniforms in [0, 1), f32[G]: each depends on the key and its prompt id."""
+  fold = lambda prompt: jax.random.uniform(jax.random.fold_in(key, prompt))
+  return jax.vmap(fold)(prompt_ids)
+
+
+def prompt_normals(key: jax.Array, prompt_ids: jax.Array) -> jax.Array:
+  """Standard normal numbers, f32[G], drawn likewise."""
+  fold = lambda prompt: jax.random.normal(jax.random.fold_in(key, prompt))
+  return jax.vmap(fold)(prompt_ids)
 
 
 def position_uniforms(keys: jax.Array, num_positions: int) -> jax.Array:

@@ -28,6 +28,7 @@ def split(part: Part, num_parts: int) -> Part:
 
   Part i takes every num_parts-th prompt, so that each part is spread over all
   devices as the whole was. More parts than prompts share a prompt's rows out.
+  group_ids are numbered anew within each part.
   """
   num_prompts = part.prompts.prompt_ids.shape[0]
   samples = part.completion_tokens.shape[0] // num_prompts
@@ -45,15 +46,22 @@ def split(part: Part, num_parts: int) -> Part:
     x = jnp.moveaxis(x, 0, 2)
     return x.reshape(num_parts, -1, *x.shape[4:])
 
+  fields = {
+    name: split_rows(x)
+    if checks.has_rows(name, x)
+    else jnp.stack([x] * num_parts)
+    for name, x in part.fields.items()
+  }
+  completion_tokens = split_rows(part.completion_tokens)
+  if "group_ids" in fields:
+    prompts = jnp.arange(num_prompts // groups, dtype=jnp.int32)
+    rows = completion_tokens.shape[1] // prompts.shape[0]
+    local = jnp.repeat(prompts, rows)
+    fields["group_ids"] = jnp.broadcast_to(local, fields["group_ids"].shape)
   return Part(
     prompts=jax.tree.map(split_prompts, part.prompts),
-    completion_tokens=split_rows(part.completion_tokens),
-    fields={
-      name: split_rows(x)
-      if checks.has_rows(name, x)
-      else jnp.stack([x] * num_parts)
-      for name, x in part.fields.items()
-    },
+    completion_tokens=completion_tokens,
+    fields=fields,
   )
 
 

@@ -1,31 +1,35 @@
 """The compiled functions of a run, with every sharding declared."""
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 
 from rlvr_jax import checkpoints
 from rlvr_jax import collect as collect_lib
+from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import keys
 from rlvr_jax import names
-from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
+from rlvr_jax import partition_head
 from rlvr_jax import records
 from rlvr_jax import rewards
+from rlvr_jax import settings
 from rlvr_jax import sharding
+from rlvr_jax import state as state_lib
 from rlvr_jax import update
 from rlvr_jax import warm_start
 from rlvr_jax.data import prompts as prompts_lib
-from rlvr_jax.data import selection
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
+from rlvr_jax.rollouts import refill
+from rlvr_jax.rollouts import sampler
 
 
 class Phase(NamedTuple):
@@ -33,7 +37,8 @@ class Phase(NamedTuple):
 
   Attributes:
     fresh: () -> TrainState with new parameters.
-    adopt: parameters -> TrainState at step 0 around them.
+    adopt: (parameters, initial value of a log-partition head) -> TrainState
+      at step 0 around them.
     abstract: shapes and shardings, to restore a checkpoint into.
   """
 
@@ -50,9 +55,16 @@ class Programs(NamedTuple):
     demonstrations: (prompt set, seed, step) -> rollouts to imitate.
     imitate: (state, rollouts) -> (state, metrics); donates state.
     train: state of the RL phase.
-    next_prompts: (prompts of a split, seed, step) -> PromptBatch.
+    embed: (params, prompts of a split) -> what the log-partition head reads of
+      them; None if it reads nothing before sampling.
+    embeddings: shape and sharding of that.
+    pool: (prompts, seed, step, number) -> candidates to sample from.
+    pool_size: how many of them a step samples from; 0 for none.
+    measure: (params, seed, step, PromptBatch) -> (Measured, metrics).
+    plan: (state, prompts, measured, round) -> (Plan, Replay, metrics).
     collect: (params, seed, step, PromptBatch) -> (rollouts, metrics).
-    train_step: (state, rollouts) -> (state, metrics); donates state.
+    merge: see `refill.merge`.
+    train_step: (state, rollouts, replayed) -> (state, metrics); donates state.
     take: (prompts of a split, indices) -> PromptBatch.
     decode: (params, PromptBatch) -> what an evaluation sums up.
     task: data on device.
@@ -62,8 +74,14 @@ class Programs(NamedTuple):
   demonstrations: Callable[..., Any]
   imitate: Callable[..., Any]
   train: Phase
-  next_prompts: Callable[..., Any]
+  embed: Callable[..., Any] | None
+  embeddings: jax.ShapeDtypeStruct | None
+  pool: Callable[..., Any]
+  pool_size: int
+  measure: Callable[..., Any]
+  plan: Callable[..., Any]
   collect: Callable[..., Any]
+  merge: Callable[..., Any]
   train_step: Callable[..., Any]
   take: Callable[..., Any]
   decode: Callable[..., Any]
@@ -78,32 +96,83 @@ def make_programs(
   """Everything that a run compiles, on the devices of a mesh.
 
   Raises:
-    errors.UserError: if the verifier is unknown.
+    errors.UserError: if the verifier is unknown, or there are fewer prompts
+      than a step takes.
   """
-  run, method = experiment
+  run, method, _ = experiment
+  num_prompts = task.train.num_prompts
+  settings.require(
+    run.prompts_per_step <= num_prompts,
+    f"config.prompts_per_step is {run.prompts_per_step}, but there are"
+    f" {num_prompts} training prompts: lower it",
+  )
   model = transformer.Transformer(run.model)
   verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
   vocabulary = task.vocabulary
   whole, rows = sharding.replicated(mesh), sharding.row_sharding(mesh)
+  curriculum = experiment_lib.make_curriculum(experiment)
 
   warm_optimizer = optimizers.make_optimizer(run.warm_start.optimizer)
-  optimizer = optimizers.make_optimizer(run.optimizer)
-  warm_phase = _phase(run, warm_start.IMITATION, warm_optimizer, mesh)
-  phase = _phase(run, method, optimizer, mesh)
-  params = jax.tree.map(lambda x: x.sharding, phase.abstract.params)
+  warm_phase = _phase(
+    lambda params, initial: state_lib.around(params, run.seed, warm_optimizer),
+    run,
+    mesh,
+  )
+  phase = _phase(
+    lambda params, initial: state_lib.new_state(
+      experiment, params, num_prompts, initial
+    ),
+    run,
+    mesh,
+  )
+  state_shardings = jax.tree.map(lambda x: x.sharding, phase.abstract)
+  params = state_shardings.params
 
   def compiled_update(phase: Phase, **settings):
     state = jax.tree.map(lambda x: x.sharding, phase.abstract)
     return jax.jit(
       functools.partial(update.train_step, model=model, **settings),
-      in_shardings=(state, rows),
+      in_shardings=(state, rows, rows),
       out_shardings=(state, whole),
       donate_argnums=0,
+    )
+
+  def compiled_collect(function, config: sampler.SamplerConfig, out):
+    return jax.jit(
+      functools.partial(
+        function,
+        model=model,
+        verify=verify,
+        config=config,
+        eos_id=vocabulary.eos_id,
+        pad_id=vocabulary.pad_id,
+      ),
+      in_shardings=(params, whole, whole, rows),
+      out_shardings=(out, whole),
     )
 
   # What picks rows is a program of its own, so that the rows enter the next
   # one already spread over the devices.
   picks = functools.partial(jax.jit, in_shardings=whole, out_shardings=rows)
+  split = jax.tree.map(lambda _: whole, task.train.prompts)
+  embed = embeddings = None
+  if curriculum.head and curriculum.head.reads_prompts:
+    split = split.replace(embeddings=rows)
+    embed = jax.jit(
+      functools.partial(
+        partition_head.embed_all,
+        model,
+        pooling=run.log_partition.pooling,
+        chunk=run.prompts_per_step,
+        multiple=rows.num_devices,
+      ),
+      in_shardings=(params, whole),
+      out_shardings=rows,
+    )
+    shape = (-(-num_prompts // rows.num_devices) * rows.num_devices,)
+    embeddings = jax.ShapeDtypeStruct(
+      (*shape, run.model.width), jnp.float32, sharding=rows
+    )
   return Programs(
     warm_start=warm_phase,
     demonstrations=picks(
@@ -120,27 +189,43 @@ def make_programs(
       config=update.UpdateConfig(),
     ),
     train=phase,
-    next_prompts=picks(
-      functools.partial(selection.next_prompts, batch_size=run.prompts_per_step)
+    embed=embed,
+    embeddings=embeddings,
+    pool=jax.jit(
+      curriculum_lib.pool,
+      static_argnums=3,
+      in_shardings=(split, whole, whole),
+      out_shardings=rows,
     ),
-    collect=jax.jit(
-      functools.partial(
-        collect_lib.collect,
-        model=model,
-        verify=verify,
-        config=run.rollout,
-        eos_id=vocabulary.eos_id,
-        pad_id=vocabulary.pad_id,
+    pool_size=run.candidates.num_prompts * bool(run.candidates.num_generations),
+    measure=compiled_collect(
+      collect_lib.measure,
+      dataclasses.replace(
+        run.rollout,
+        num_generations=run.candidates.num_generations
+        or run.rollout.num_generations,
       ),
-      in_shardings=(params, whole, whole, rows),
+      whole,
+    ),
+    plan=jax.jit(
+      functools.partial(curriculum_lib.plan, curriculum=curriculum),
+      in_shardings=(state_shardings, split, whole, whole),
+      out_shardings=(rows, whole, whole),
+    ),
+    collect=compiled_collect(collect_lib.collect, run.rollout, rows),
+    merge=jax.jit(
+      refill.merge,
+      in_shardings=(rows, rows, whole, whole),
       out_shardings=(rows, whole),
     ),
     train_step=compiled_update(
       phase,
       method=method,
-      optimizer=optimizer,
+      optimizer=optimizers.make_optimizer(run.optimizer),
       config=run.updates,
       temperature=run.rollout.temperature,
+      head=curriculum.head,
+      observe=functools.partial(curriculum_lib.observe, replay=run.replay),
     ),
     take=picks(prompts_lib.take),
     decode=jax.jit(
@@ -161,35 +246,57 @@ def make_programs(
   )
 
 
-def _phase(
-  run: experiment_lib.Run,
-  method: objective_lib.Objective,
-  optimizer: optax.GradientTransformation,
-  mesh,
-) -> Phase:
-  has_reference = "ref_logprobs" in objective_lib.needed_fields(method)
+def trace(programs: Programs) -> None:
+  """Follows the shapes through a step, before anything is computed.
 
-  def boxed_state(params: Any) -> records.TrainState:
-    return records.TrainState(
-      step=jnp.zeros((), jnp.int32),
-      seed=jnp.asarray(run.seed, jnp.int32),
-      params=params,
-      opt_state=optimizer.init(params),
-      # What RL starts from.
-      ref_params=params if has_reference else None,
+  A setting that a function refuses is refused here, at the cost of a second
+  that the first step then saves.
+
+  Raises:
+    errors.UserError: with the name, the value and the remedy.
+  """
+  state, prompts = programs.train.abstract, programs.task.train.prompts
+  if programs.embed:
+    prompts = prompts.replace(embeddings=programs.embeddings)
+  measured = None
+  if programs.pool_size:
+    pool = jax.eval_shape(
+      lambda *x: programs.pool(*x, programs.pool_size),
+      prompts,
+      state.seed,
+      state.step,
     )
+    measured, _ = jax.eval_shape(
+      programs.measure, state.params, state.seed, state.step, pool
+    )
+  number = jax.ShapeDtypeStruct((), jnp.int32)
+  plan, replay, _ = jax.eval_shape(
+    programs.plan, state, prompts, measured, number
+  )
+  rollouts, _ = jax.eval_shape(
+    programs.collect, state.params, state.seed, state.step, plan.prompts
+  )
+  state = state.replace(replay=replay)
+  jax.eval_shape(programs.train_step, state, rollouts, plan.replayed)
 
-  def boxed_fresh() -> records.TrainState:
+
+def _phase(
+  boxed_state: Callable[..., records.TrainState],
+  run: experiment_lib.Run,
+  mesh: jax.sharding.Mesh,
+) -> Phase:
+  def boxed_fresh(initial) -> records.TrainState:
     key = keys.stream_key(run.seed, "init")
-    return boxed_state(transformer.init_params(run.model, key))
+    return boxed_state(transformer.init_params(run.model, key), initial)
 
-  boxed = jax.eval_shape(boxed_fresh)
+  scalar = jax.ShapeDtypeStruct((), jnp.float32)
+  boxed = jax.eval_shape(boxed_fresh, scalar)
   shardings = sharding.boxed_shardings(mesh, boxed)
   return Phase(
-    fresh=jax.jit(lambda: nn.unbox(boxed_fresh()), out_shardings=shardings),
+    fresh=jax.jit(lambda: nn.unbox(boxed_fresh(0.0)), out_shardings=shardings),
     adopt=jax.jit(
       boxed_state,
-      in_shardings=(shardings.params,),
+      in_shardings=(shardings.params, sharding.replicated(mesh)),
       out_shardings=shardings,
     ),
     abstract=checkpoints.abstract(nn.unbox(boxed), shardings),

@@ -49,12 +49,20 @@ class PromptBatch:
     prompt_mask: f32[G, P], 1 on real tokens.
     prompt_ids: i32[G], row of the data set; random keys depend on it.
     answers: dict of arrays [G, ...] that the verifier reads.
+    embeddings: f32[G, D], standardised, of the initial model; where a
+      log-partition head reads them.
+    accuracy_estimates: f32[G], what selection took the policy's accuracy on
+      the prompt for, not clipped; where there is an estimate.
+    explored: f32[G], 1 on prompts that were drawn uniformly.
   """
 
   prompt_tokens: jax.Array
   prompt_mask: jax.Array
   prompt_ids: jax.Array
   answers: dict[str, jax.Array]
+  embeddings: jax.Array | None = None
+  accuracy_estimates: jax.Array | None = None
+  explored: jax.Array | None = None
 
 
 @struct.dataclass
@@ -122,6 +130,49 @@ UNJUDGED = ("gold_unparsed", "timeout", "crash")
 
 
 @struct.dataclass
+class PromptStats:
+  """What selection remembers of N prompts.
+
+  Attributes:
+    visits: i32[N], how often each was trained on.
+    last_steps: i32[N], step at which it was last; -1 never.
+    excess_error: f32[], mean |estimate - measured accuracy| of the last step
+      less what counting noise alone gives; infinite before the first.
+  """
+
+  visits: jax.Array
+  last_steps: jax.Array
+  excess_error: jax.Array
+
+
+@struct.dataclass
+class Replay:
+  """Correct responses kept for further updates, in C slots.
+
+  Attributes:
+    completion_tokens: i32[C, T].
+    completion_mask: f32[C, T].
+    logprobs: f32[C, T], nats, under the policy that wrote them.
+    prompt_ids: i32[C].
+    sample_index: i32[C].
+    accuracy: f32[C], share of the group's judged samples that was right.
+    priority: f32[C], |accuracy - estimate| as of the last look.
+    born_step: i32[C], step that generated them.
+    filled: f32[C], 0 on empty slots.
+  """
+
+  completion_tokens: jax.Array
+  completion_mask: jax.Array
+  logprobs: jax.Array
+  prompt_ids: jax.Array
+  sample_index: jax.Array
+  accuracy: jax.Array
+  priority: jax.Array
+  born_step: jax.Array
+  filled: jax.Array
+
+
+@struct.dataclass
 class TrainState:
   """All that a run is made of; saved whole, nothing lives outside it.
 
@@ -132,7 +183,11 @@ class TrainState:
     params: pytree of float32 parameters.
     opt_state: the optimizer's state for them.
     ref_params: the frozen reference, where a method names `ref_logprobs`;
-      else None.
+      else None, as are the following where nothing asks for them.
+    log_partition: parameters of the log-partition head.
+    log_partition_opt_state: its optimizer's state.
+    prompt_stats: what selection remembers.
+    replay: responses kept for further updates.
   """
 
   step: jax.Array
@@ -140,6 +195,10 @@ class TrainState:
   params: Any
   opt_state: Any
   ref_params: Any = None
+  log_partition: Any = None
+  log_partition_opt_state: Any = None
+  prompt_stats: PromptStats | None = None
+  replay: Replay | None = None
 
 
 def fields(record: RolloutBatch) -> dict[str, jax.Array]:

@@ -7,7 +7,8 @@ key can go unread.
 
 from collections.abc import Mapping
 import dataclasses
-from typing import Any, get_type_hints
+import types
+from typing import Any, get_args, get_type_hints
 
 from rlvr_jax import errors
 from rlvr_jax import names
@@ -18,7 +19,7 @@ def typed(cls: type, block: Mapping[str, Any], path: str) -> Any:
 
   Args:
     cls: a frozen dataclass of int, float, str, bool, tuple or further
-      dataclasses.
+      dataclasses; `X | None` for a block that may be left out.
     block: values by field name.
     path: of the block, for messages, such as "config.rollout".
 
@@ -47,6 +48,10 @@ def typed(cls: type, block: Mapping[str, Any], path: str) -> Any:
 
 
 def _value(hint: type, value: Any, path: str) -> Any:
+  if isinstance(hint, types.UnionType):
+    if value is None:
+      return None
+    hint = get_args(hint)[0]
   if dataclasses.is_dataclass(hint):
     return typed(hint, value, path)
   if hint is float and type(value) is int:

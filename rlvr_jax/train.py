@@ -19,6 +19,7 @@ from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import gather
 from rlvr_jax import launch
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
@@ -51,6 +52,7 @@ def main() -> None:
       folder / workdir_lib.DATA,
     )
     programs = programs_lib.make_programs(experiment, task, mesh)
+    programs_lib.trace(programs)
     # From here on, data moves between host and device only where it says so.
     with jax.transfer_guard("disallow"):
       complete = train(experiment.run, programs, folder, progress, stop)
@@ -71,18 +73,33 @@ def train(
   with checkpoints.Checkpoints(
     folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
   ) as saved:
-    first_step = saved.latest_step()
+    first_step, probed = saved.latest_step(), {}
     if first_step is None:
       params = warm_parameters(run, programs, folder, progress, stop)
       if params is None:
         return False
-      state, first_step = programs.train.adopt(params), 0
+      initial, probed = gather.initial_log_partition(run, programs, params)
+      state, first_step = programs.train.adopt(params, initial), 0
     else:
       state = saved.restore(first_step, programs.train.abstract)
       progress.say(f"resuming at step {first_step}")
+    prompts = gather.prompts_with_embeddings(
+      run, programs, None if first_step else state.params, folder
+    )
     with Record(folder, first_step) as record:
+      if first_step == 0:
+        evaluated = held_out(run, programs, state.params, programs.task.test)
+        record.write(0, probed, evaluated, {})
       return loop(
-        state, first_step, run, programs, record, saved, progress, stop
+        state,
+        first_step,
+        run,
+        programs,
+        prompts,
+        record,
+        saved,
+        progress,
+        stop,
       )
 
 
@@ -91,34 +108,27 @@ def loop(
   first_step: int,
   run: experiment_lib.Run,
   programs: programs_lib.Programs,
+  prompts: records.PromptBatch,
   record: "Record",
   saved: checkpoints.Checkpoints,
   progress: progress_lib.Progress,
   stop: launch.StopRequest,
 ) -> bool:
   """The loop: collect, update, measure, save; False if asked to stop."""
-  evaluate = lambda state: held_out(
-    run, programs, state.params, programs.task.test
-  )
-  if first_step == 0:
-    record.write(0, {}, evaluate(state), {})
   for step in range(first_step + 1, run.num_steps + 1):
     clock = Clock()
-    prompts = programs.next_prompts(
-      programs.task.train.prompts, state.seed, state.step
-    )
-    rollouts, sampled = programs.collect(
-      state.params, state.seed, state.step, prompts
+    state, rollouts, replayed, sampled = gather.gather(
+      run, programs, state, prompts
     )
     sampled = clock.wait("rollout_secs", sampled)
     if step == first_step + 1:
-      check_rollouts(rollouts)
-    state, updated = programs.train_step(state, rollouts)
+      check_rollouts(rollouts, run.log_partition is not None)
+    state, updated = programs.train_step(state, rollouts, replayed)
     metrics = sampled | clock.wait("update_secs", updated)
     check_finite(step, metrics)
     evaluated = None
     if step % run.evaluation.every_steps == 0 or step == run.num_steps:
-      evaluated = evaluate(state)
+      evaluated = held_out(run, programs, state.params, programs.task.test)
       clock.lap("evaluation_secs")
     record.write(step, metrics, evaluated, clock.secs)
     progress.update("training", step, run.num_steps, record.headline())
@@ -157,6 +167,8 @@ def warm_parameters(
 ) -> Any:
   """Parameters to start RL from, imitated or read back; None if stopped."""
   config = run.warm_start
+  if config.source:
+    return borrowed_parameters(config.source, programs)
   if not config.num_steps:
     return programs.warm_start.fresh().params
   with checkpoints.Checkpoints(folder / workdir_lib.WARM_START, 1) as saved:
@@ -173,7 +185,7 @@ def warm_parameters(
 
       def imitate(state, prompt_set):
         batch = programs.demonstrations(prompt_set, state.seed, state.step)
-        return programs.imitate(state, batch)
+        return programs.imitate(state, batch, None)
 
       def report(step: int, metrics: dict[str, float]) -> None:
         file.write({"step": step} | metrics)
@@ -196,14 +208,41 @@ def warm_parameters(
     return state.params if complete else None
 
 
-def check_rollouts(rollouts: records.RolloutBatch) -> None:
+def borrowed_parameters(source: str, programs: programs_lib.Programs) -> Any:
+  """What another run's warm start ended with.
+
+  Raises:
+    errors.UserError: if there is no such run, it has not finished its warm
+      start, or its model is another.
+  """
+  folder = pathlib.Path(source) / workdir_lib.WARM_START
+  if folder.is_dir():
+    with checkpoints.Checkpoints(folder, 1) as saved:
+      step = saved.latest_step()
+      if step is not None and saved.meta(step)["complete"]:
+        return saved.restore(step, programs.warm_start.abstract).params
+  raise errors.UserError(
+    f"config.warm_start.source is {source!r}, which holds no finished warm"
+    " start: give the folder of a run that has got past it"
+  )
+
+
+def check_rollouts(
+  rollouts: records.RolloutBatch, has_head: bool = False
+) -> None:
   """Looks through the first batch of a run, before it is learned from.
+
+  Args:
+    rollouts: judged.
+    has_head: whether a head is fitted to the rewards.
 
   Raises:
     errors.UserError: with the field, the value and the remedy.
   """
   arrays = vars(jax.device_get(rollouts))
   checks.batch({k: v for k, v in arrays.items() if isinstance(v, np.ndarray)})
+  if has_head:
+    checks.binary("rewards", arrays["rewards"])
 
 
 def check_finite(step: int, metrics: dict[str, float]) -> None:
@@ -212,7 +251,12 @@ def check_finite(step: int, metrics: dict[str, float]) -> None:
   Raises:
     errors.UserError: with the names and values.
   """
-  bad = {k: v for k, v in metrics.items() if not math.isfinite(v)}
+  learned = ("policy/", "log_partition/")
+  bad = {
+    k: v
+    for k, v in metrics.items()
+    if k.startswith(learned) and not math.isfinite(v)
+  }
   if bad:
     shown = ", ".join(f"{name} = {value}" for name, value in bad.items())
     raise errors.UserError(
@@ -280,7 +324,7 @@ class Record:
   ) -> None:
     """Books one step."""
     tokens = int(metrics.get("rollout/tokens", 0))
-    self.total_tokens += tokens
+    self.total_tokens += tokens + int(metrics.get("rollout/probe_tokens", 0))
     line = {"step": step} | dict(sorted(metrics.items()))
     line["rollout/total_tokens"] = self.total_tokens
     if evaluated:

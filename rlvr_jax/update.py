@@ -1,7 +1,9 @@
 """The optimizer step: credit, loss, gradient and update in one function."""
 
+from collections.abc import Callable
 import dataclasses
 import functools
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -11,6 +13,7 @@ import optax
 from rlvr_jax import credit
 from rlvr_jax import keys
 from rlvr_jax import objective as objective_lib
+from rlvr_jax import partition_head
 from rlvr_jax import parts as parts_lib
 from rlvr_jax import records
 from rlvr_jax.metrics import policy
@@ -28,71 +31,160 @@ class UpdateConfig:
   num_minibatches: int = 1
   # Forward and backward passes per update; less memory, the same numbers.
   num_micro_batches: int = 1
+  # Report the divergence from the initial policy; a forward pass of it.
+  measures_ref_kl: bool = False
+
+
+class Learned(NamedTuple):
+  """What a gradient is taken with respect to."""
+
+  policy: Any
+  log_partition: Any = None
 
 
 def train_step(
   state: records.TrainState,
   rollouts: records.RolloutBatch,
+  replayed: records.RolloutBatch | None = None,
   *,
   model: transformer.Transformer,
   method: objective_lib.Objective,
   optimizer: optax.GradientTransformation,
   config: UpdateConfig,
   temperature: float = 1.0,
+  head: partition_head.Head | None = None,
+  observe: Callable[..., records.TrainState] = lambda state, rollouts: state,
 ) -> tuple[records.TrainState, dict[str, jax.Array]]:
   """One rollout batch: credit once, then one or more optimizer updates.
 
   Pure. With a single update the policy has not moved since the rollout, so
   old_logprobs are the live ones under stop-gradient; with more, or if credit
-  reads them, they are scored by a pass of their own before the first.
+  reads them, they are scored by a pass of their own before the first. The same
+  holds for replayed rows, whatever their age, unless they bring old_logprobs.
 
   Args:
     state: before; donate it when compiling.
     rollouts: judged.
+    replayed: further rows, each with a prompt of its own; their losses are
+      averaged with those of the rollouts.
     model: the transformer.
     method: the bound objective.
     optimizer: of state.params.
     config: how the batch is split.
     temperature: the sampler's.
+    head: what fills `log_partition`, where the method names it.
+    observe: what the state keeps of the rollouts, after the update.
 
   Returns:
     The state after, and metrics by name, f32[] each.
   """
-  forward = functools.partial(_score, model, temperature)
+  forward = functools.partial(_score, model, temperature, head)
+  micro = config.num_micro_batches * config.num_minibatches
+  batches = [_batch(state, rollouts, method, head, is_replayed=0.0)]
+  if replayed is not None:
+    batches.append(_batch(state, replayed, method, head, is_replayed=1.0))
+  for batch in batches:
+    if needs_reference(method, config):
+      scores = _in_parts(forward, state.ref_params, batch, micro)
+      batch.fields["ref_logprobs"] = scores.logprobs
+    if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
+      scores = _in_parts(forward, state.params, batch, micro)
+      batch.fields.setdefault("old_logprobs", scores.logprobs)
+  batches = tuple(
+    batch.replace(fields=credit.assign_credit(method, batch.fields))
+    for batch in batches
+  )
+
+  def update(carry, parts: tuple[parts_lib.Part, ...]):
+    learned, opt_states = carry
+    grads, measured = _gradient(
+      learned, parts, forward, method, head, config.num_micro_batches
+    )
+    measured |= {"policy/grad_norm": optax.tree.norm(grads.policy)}
+    if head:
+      norm = optax.tree.norm(grads.log_partition)
+      measured |= {"log_partition/grad_norm": norm}
+      if head.joint_clip_norm:
+        grads = _clipped(grads, head.joint_clip_norm)
+    return _step(learned, opt_states, grads, optimizer, head), measured
+
+  carry = (
+    Learned(state.params, state.log_partition),
+    Learned(state.opt_state, state.log_partition_opt_state),
+  )
+  if config.num_minibatches == 1:
+    (learned, opt_states), metrics = update(carry, batches)
+  else:
+    parts = tuple(
+      parts_lib.split(batch, config.num_minibatches) for batch in batches
+    )
+    (learned, opt_states), measured = lax.scan(update, carry, parts)
+    metrics = {
+      name: (jnp.max if name.endswith("_max") else jnp.mean)(values)
+      for name, values in measured.items()
+    }
+  if head and head.config.embedding == "initial":
+    metrics |= _drift(head, method, state, learned, rollouts.prompts)
+  state = state.replace(
+    step=state.step + 1,
+    params=learned.policy,
+    opt_state=opt_states.policy,
+    log_partition=learned.log_partition,
+    log_partition_opt_state=opt_states.log_partition,
+  )
+  return observe(state, rollouts), metrics
+
+
+def needs_reference(
+  method: objective_lib.Objective, config: UpdateConfig
+) -> bool:
+  """Whether an update runs the frozen reference policy."""
   named = objective_lib.needed_fields(method)
+  return config.measures_ref_kl or "ref_logprobs" in named
+
+
+def _batch(state, rollouts, method, head, is_replayed: float) -> parts_lib.Part:
+  """The rollouts with every field that is known before credit."""
   fields = records.fields(rollouts) | {"step": state.step}
+  named = objective_lib.needed_fields(method)
   if "token_uniforms" in named:
     fields["token_uniforms"] = _token_uniforms(state, fields)
-  batch = parts_lib.Part(rollouts.prompts, rollouts.completion_tokens, fields)
-  micro = config.num_micro_batches * config.num_minibatches
-  if "ref_logprobs" in named:
-    scores = _in_parts(forward, state.ref_params, batch, micro)
-    batch.fields["ref_logprobs"] = scores.logprobs
-  if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
-    scores = _in_parts(forward, state.params, batch, micro)
-    batch.fields["old_logprobs"] = scores.logprobs
-  batch = batch.replace(fields=credit.assign_credit(method, batch.fields))
+  if "prompt_normals" in named:
+    key = keys.stream_key(state.seed, "partition_noise", state.step)
+    fields["prompt_normals"] = keys.prompt_normals(key, fields["prompt_ids"])
+  if head:
+    fields["is_replayed"] = jnp.full_like(fields["valid"], is_replayed)
+  return parts_lib.Part(rollouts.prompts, rollouts.completion_tokens, fields)
 
-  def update(carry, part: parts_lib.Part):
-    params, opt_state = carry
-    grads, measured = _gradient(
-      params, part, forward, method, config.num_micro_batches
-    )
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    measured |= {"policy/grad_norm": optax.tree.norm(grads)}
-    return (optax.apply_updates(params, updates), opt_state), measured
 
-  carry = (state.params, state.opt_state)
-  if config.num_minibatches == 1:
-    (params, opt_state), metrics = update(carry, batch)
-  else:
-    parts = parts_lib.split(batch, config.num_minibatches)
-    (params, opt_state), measured = lax.scan(update, carry, parts)
-    metrics = jax.tree.map(jnp.mean, measured)
-  return (
-    state.replace(step=state.step + 1, params=params, opt_state=opt_state),
-    metrics,
+def _step(learned, opt_states, grads, optimizer, head):
+  """Each group of parameters by its own optimizer."""
+  updates, policy_state = optimizer.update(
+    grads.policy, opt_states.policy, learned.policy
   )
+  policy_params = optax.apply_updates(learned.policy, updates)
+  if not head:
+    return Learned(policy_params), Learned(policy_state)
+  updates, head_state = head.optimizer.update(
+    grads.log_partition, opt_states.log_partition, learned.log_partition
+  )
+  head_params = optax.apply_updates(learned.log_partition, updates)
+  return Learned(policy_params, head_params), Learned(policy_state, head_state)
+
+
+def _clipped(grads: Learned, max_norm: float) -> Learned:
+  """Gradients with a joint norm of at most max_norm."""
+  norm = optax.tree.norm(grads)
+  factor = max_norm / jnp.maximum(norm, max_norm)
+  return jax.tree.map(lambda x: x * factor, grads)
+
+
+def _drift(head, method, state, learned: Learned, prompts) -> Fields:
+  """How far the step moved the accuracy estimates of its own prompts."""
+  inv_temp = credit.scalars(method, state.step)["inv_temp"]
+  accuracy = lambda params: head.accuracy(params, prompts, inv_temp)
+  moved = accuracy(learned.log_partition) - accuracy(state.log_partition)
+  return {"log_partition/drift": jnp.mean(jnp.abs(moved))}
 
 
 def _token_uniforms(state: records.TrainState, fields: Fields) -> jax.Array:
@@ -103,7 +195,7 @@ def _token_uniforms(state: records.TrainState, fields: Fields) -> jax.Array:
 
 
 def _score(
-  model, temperature, params, part: parts_lib.Part
+  model, temperature, head, params, part: parts_lib.Part
 ) -> scoring.TokenScores:
   return scoring.score_completions(
     model,
@@ -111,6 +203,7 @@ def _score(
     part.prompts,
     part.completion_tokens,
     temperature=temperature,
+    pooling=head.config.pooling if head else "mean",
   )
 
 
@@ -122,50 +215,89 @@ def _in_parts(forward, params, batch: parts_lib.Part, num_parts: int):
     lambda part: forward(params, part), parts_lib.split(batch, num_parts)
   )
   num_prompts = batch.prompts.prompt_ids.shape[0]
-  return jax.tree.map(lambda x: parts_lib.joined_rows(x, num_prompts), scores)
+  # The prompts' embeddings come once per part; only rows are wanted here.
+  rows = lambda x: parts_lib.joined_rows(x, num_prompts)
+  return scores.replace(
+    logprobs=rows(scores.logprobs),
+    entropies=rows(scores.entropies),
+    mean_logprobs=rows(scores.mean_logprobs),
+    embeddings=None,
+  )
 
 
-def _gradient(params, part: parts_lib.Part, forward, method, num_micro_batches):
-  """Gradient of the loss of one update, summed over its micro-batches."""
+def _live_fields(scores: scoring.TokenScores, fields: Fields) -> Fields:
+  frozen = lax.stop_gradient(scores.logprobs)
+  return (
+    {"old_logprobs": frozen}
+    | fields
+    | {
+      name: getattr(scores, name)
+      for name in ("logprobs", "entropies", "mean_logprobs")
+    }
+  )
 
-  def live_fields(scores: scoring.TokenScores, fields: Fields) -> Fields:
-    frozen = lax.stop_gradient(scores.logprobs)
-    return {"old_logprobs": frozen} | fields | vars(scores)
 
-  def loss(params, part: parts_lib.Part, denominators):
-    fields = live_fields(forward(params, part), part.fields)
+def _log_partition(head, learned: Learned, part, scores) -> Fields:
+  """log Z of each row's prompt, f32[B]."""
+  if not head:
+    return {}
+  fields = part.fields
+  values = head.log_partition(
+    learned.log_partition, part.prompts, fields["inv_temp"], scores.embeddings
+  )
+  rows = jnp.repeat(values, part.completion_tokens.shape[0] // values.shape[0])
+  if not head.config.learns_from_replay:
+    rows = jnp.where(fields["is_replayed"] > 0, lax.stop_gradient(rows), rows)
+  return {"log_partition": rows}
+
+
+def _gradient(
+  learned: Learned,
+  batches: tuple[parts_lib.Part, ...],
+  forward,
+  method: objective_lib.Objective,
+  head: partition_head.Head | None,
+  num_micro_batches: int,
+) -> tuple[Learned, Fields]:
+  """Gradient of the loss of one update over all of its batches, and metrics.
+
+  The batches (fresh rollouts, then replayed rows) share the denominators of
+  the loss; the policy's metrics are those of the first.
+  """
+
+  def loss(learned, part: parts_lib.Part, denominators):
+    scores = forward(learned.policy, part)
+    fields = _live_fields(scores, part.fields)
+    fields |= _log_partition(head, learned, part, scores)
     if denominators is None:
       fields = credit.refine_credit(method, fields)
       denominators = credit.counts(method, fields)
-    value, terms = credit.loss_and_terms(method, fields, denominators)
-    return value, (value, terms, policy.token_means(fields))
+    value, terms, told = credit.loss_and_terms(method, fields, denominators)
+    sums = (value, terms, policy.token_means(fields))
+    return value, (sums, lax.stop_gradient(told | policy.row_measures(fields)))
 
   gradient = jax.grad(loss, has_aux=True)
-  if num_micro_batches == 1:
-    grads, aux = gradient(params, part, None)
+  if num_micro_batches == 1 and len(batches) == 1:
+    grads, (sums, rows) = gradient(learned, batches[0], None)
   else:
-    fields = part.fields
     if credit.is_refined(method):
       # Statistics of the current policy are those of the whole update.
-      scores = _in_parts(forward, params, part, num_micro_batches)
-      fields = credit.refine_credit(method, live_fields(scores, fields))
-      part = part.replace(fields=fields)
-    denominators = credit.counts(method, fields)
-    parts = parts_lib.split(part, num_micro_batches)
-    shapes = jax.eval_shape(
-      lambda: gradient(
-        params, jax.tree.map(lambda x: x[0], parts), denominators
+      batches = tuple(
+        _refined(learned, part, forward, method, num_micro_batches)
+        for part in batches
       )
-    )
-    (grads, aux), _ = lax.scan(
-      lambda total, part: (
-        jax.tree.map(jnp.add, total, gradient(params, part, denominators)),
-        None,
-      ),
-      jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes),
-      parts,
-    )
-  value, terms, means = aux
+    counted = [credit.counts(method, part.fields) for part in batches]
+    denominators = jax.tree.map(lambda *x: sum(x), *counted)
+    found = [
+      _summed(gradient, learned, part, denominators, num_micro_batches)
+      for part in batches
+    ]
+    grads = jax.tree.map(lambda *x: sum(x), *(grads for grads, _, _ in found))
+    _, sums, rows = found[0]
+    # Loss and terms are those of all batches together.
+    whole = jax.tree.map(lambda *x: sum(x), *(sums[:2] for _, sums, _ in found))
+    sums = (*whole, sums[2])
+  value, terms, means = sums
   measured = {"policy/loss": value}
   measured |= {
     f"policy/{name}_loss": mean.value()
@@ -173,4 +305,38 @@ def _gradient(params, part: parts_lib.Part, forward, method, num_micro_batches):
     if name != "policy"
   }
   measured |= {f"policy/{name}": mean.value() for name, mean in means.items()}
-  return grads, measured
+  summary = policy.row_summary(rows, batches[0].fields)
+  return grads, measured | {f"policy/{k}": v for k, v in summary.items()}
+
+
+def _refined(learned, part, forward, method, num_parts) -> parts_lib.Part:
+  """The part with credit that looked at the current policy."""
+  scores = _in_parts(forward, learned.policy, part, num_parts)
+  fields = credit.refine_credit(method, _live_fields(scores, part.fields))
+  return part.replace(fields=fields)
+
+
+def _summed(gradient, learned, part, denominators, num_parts):
+  """Gradient, sums and rows of a batch, a part of it at a time."""
+  if num_parts == 1:
+    grads, (sums, rows) = gradient(learned, part, denominators)
+    return grads, sums, rows
+  num_prompts = part.prompts.prompt_ids.shape[0]
+  parts = parts_lib.split(part, num_parts)
+
+  def add(total, part):
+    grads, (sums, rows) = gradient(learned, part, denominators)
+    return jax.tree.map(jnp.add, total, (grads, sums)), rows
+
+  shapes = jax.eval_shape(
+    lambda: gradient(learned, jax.tree.map(lambda x: x[0], parts), denominators)
+  )
+  zeros = jax.tree.map(
+    lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[1][0])
+  )
+  (grads, sums), rows = lax.scan(add, zeros, parts)
+  return (
+    grads,
+    sums,
+    {k: parts_lib.joined_rows(x, num_prompts) for k, x in rows.items()},
+  )

@@ -32,6 +32,9 @@ class WarmStartConfig:
   target_pass_at_1: float = 1.0
   # Steps between looks at the validation prompts.
   validate_every_steps: int = 50
+  # Folder of a run whose finished warm start is taken instead: what differs
+  # between two runs is then what came after. "" for none.
+  source: str = ""
 
 
 def _all_ones(*, valid: jax.Array) -> jax.Array:
@@ -66,11 +69,11 @@ def demonstrations(
   Returns:
     RolloutBatch of batch_size rows, in groups of one.
   """
-  ids = selection.uniform(
-    seed,
-    step,
-    prompt_set.prompts.prompt_ids.shape[0],
-    batch_size,
+  ids, _ = selection.uniform(
+    seed=seed,
+    step=step,
+    num_prompts=prompt_set.prompts.prompt_ids.shape[0],
+    batch_size=batch_size,
     stream="warm_start_order",
   )
   key = keys.stream_key(seed, "warm_start_draw", step)

@@ -20,6 +20,7 @@ SUMMARY = "summary.json"
 CURVES = "curves.png"
 CHECKPOINTS = "checkpoints"
 WARM_START = "warm_start"
+EMBEDDINGS = "prompt_embeddings"
 DATA = "data"
 
 # Settings that a resumed run may change: they move no number before the step

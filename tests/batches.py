@@ -34,6 +34,9 @@ def fields(*, moved: bool = True, **changes) -> dict[str, jax.Array]:
     "frozen_entropies": inside(jnp.abs(normal(4))),
     "mean_logprobs": inside(old - 2.0),
     "token_uniforms": jax.random.uniform(jax.random.key(5), mask.shape),
+    # One number per prompt.
+    "log_partition": 0.5 + 0.25 * found["group_ids"].astype(jnp.float32),
+    "prompt_normals": normal(6)[:, 0][found["group_ids"]],
   }
 
 
@@ -55,4 +58,6 @@ def credited_fields() -> dict[str, jax.Array]:
     "planning_tokens": some(0.3),
     "clip_cov_tokens": some(0.2),
     "kl_cov_tokens": some(0.2),
+    "anchor_logprobs": found["ref_logprobs"],
+    "inv_temp": jnp.asarray(2.0),
   }

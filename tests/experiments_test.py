@@ -1,5 +1,6 @@
 """Every experiment file loads, binds, has no unread key, and traces."""
 
+import functools
 import importlib
 import itertools
 import pathlib
@@ -11,10 +12,11 @@ import ml_collections
 import pytest
 
 from experiments import common
+from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
-from rlvr_jax import objective
 from rlvr_jax import optimizers
+from rlvr_jax import state as state_lib
 from rlvr_jax import update
 from rlvr_jax.data import tasks
 from rlvr_jax.data import vocabulary
@@ -81,7 +83,7 @@ def test_every_model_belongs_to_a_file():
 
 
 def test_a_run_without_its_data_set_ends_before_its_model_is_made():
-  data = experiment_lib.load(_config("dapo", "qwen2_5_32b").to_dict()).run.data
+  data = experiment_lib.load(_config("dapo", "qwen2p5_32b").to_dict()).run.data
   with pytest.raises(errors.UserError, match="'dapo_math_17k'") as caught:
     tasks.load_task(data, 20_480, pathlib.Path("unused"))
   assert "\n" not in str(caught.value)
@@ -89,28 +91,35 @@ def test_a_run_without_its_data_set_ends_before_its_model_is_made():
 
 @pytest.mark.parametrize("stem", _STEMS)
 def test_every_update_traces(stem):
-  run, method = experiment_lib.load(_config(stem).to_dict())
-  optimizer = optimizers.make_optimizer(run.optimizer)
+  experiment = experiment_lib.load(_config(stem).to_dict())
+  run, method, _ = experiment
   model = transformer.Transformer(run.model)
+  curriculum = experiment_lib.make_curriculum(experiment)
 
   def step():
     params = transformer.init_params(run.model, jax.random.key(0))
-    state = testing.train_state(params, optimizer)
-    if "ref_logprobs" in objective.needed_fields(method):
-      state = state.replace(ref_params=params)
+    state = state_lib.new_state(experiment, params, 100)
     batch = testing.rollout_batch(
       num_prompts=run.prompts_per_step,
       samples=run.rollout.num_generations,
       prompt_length=run.data.prompt_tokens,
       length=run.rollout.completion_tokens,
     )
+    split = testing.prompt_batch(100, run.data.prompt_tokens)
+    split = split.replace(embeddings=jnp.ones((100, run.model.width)))
+    plan, replay, _ = curriculum_lib.plan(
+      state, split, None, 0, curriculum=curriculum
+    )
     return update.train_step(
-      state,
-      batch,
+      state.replace(replay=replay),
+      batch.replace(prompts=plan.prompts),
+      plan.replayed,
       model=model,
       method=method,
-      optimizer=optimizer,
+      optimizer=optimizers.make_optimizer(run.optimizer),
       config=run.updates,
+      head=curriculum.head,
+      observe=functools.partial(curriculum_lib.observe, replay=run.replay),
     )
 
   # Optax mixes integers and floats inside Adam.

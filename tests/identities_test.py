@@ -19,7 +19,9 @@ from rlvr_jax import derived
 from rlvr_jax import losses
 from rlvr_jax import masked
 from rlvr_jax import objective as objective_lib
+from rlvr_jax import schedules
 from rlvr_jax import token_weights
+from rlvr_jax.losses.trajectory_balance import PRESETS
 from rlvr_jax.rewards import shaping
 from tests import batches
 
@@ -505,6 +507,88 @@ def sequence_surrogate(*, logprobs, old_logprobs, advantages, completion_mask):
   ratio = jnp.exp(log_ratio / jnp.sum(completion_mask, axis=1))
   clipped = jnp.clip(ratio, 0.95, 1.05)
   return -jnp.minimum(ratio * advantages, clipped * advantages)
+
+
+# ------------------------------------------------------- trajectory balance
+
+_KAPPA = 20.0
+
+
+def _balance(advantage, settings, kappa=_KAPPA):
+  return objective_lib.Objective(
+    advantage=advantage,
+    sequence_loss=_bound(losses.trajectory_balance, **settings),
+    scalars={"inv_temp": schedules.Schedule(kappa)},
+  )
+
+
+def less_estimate(*, rewards, log_partition):
+  """REINFORCE with an estimate of the accuracy as its baseline."""
+  return rewards - log_partition / _KAPPA
+
+
+def test_paced_at_the_snapshot_is_reinforce_with_the_estimate_as_baseline():
+  # Whatever the estimate: it is a baseline. 2 / beta, or 2 beta in units of
+  # accuracy.
+  reinforce = objective_lib.Objective(
+    advantage=_bound(less_estimate),
+    token_loss=_bound(losses.reinforce),
+    aggregate=_bound(losses.fixed_length, length=1),
+  )
+  for units, factor in (("nats", 2 * _KAPPA), ("accuracy", 2 / _KAPPA)):
+    settings = dict(anchor_logprobs="old_logprobs", units=units)
+    _assert_same(
+      _balance(None, settings),
+      reinforce,
+      batches.fields(moved=False),
+      factor=factor,
+      value=False,
+    )
+
+
+def test_flowrl_at_its_reference_is_thirty_times_grpo_by_the_response():
+  fields = batches.fields(moved=False)
+  preset = PRESETS["flowrl_recipe"]
+  settings = {
+    name: preset[name]
+    for name in ("rewards", "length_norm", "w_mode", "w_low", "w_high")
+  }
+  _assert_same(
+    _balance(
+      _bound(advantages.grpo_advantages),
+      settings | {"anchor_logprobs": preset["anchor"]},
+      kappa=preset["inv_temp"],
+    ),
+    _GRPO._replace(
+      token_loss=_bound(losses.reinforce),
+      aggregate=_bound(losses.sequence_mean),
+    ),
+    fields
+    | {
+      "ref_logprobs": fields["old_logprobs"],
+      "log_partition": jnp.zeros_like(fields["log_partition"]),
+    },
+    factor=30.0,
+    value=False,
+  )
+
+
+def test_the_group_mean_at_the_snapshot_is_reinforce_with_the_mean_reward():
+  # VarGrad's first step is that of Dr. GRPO, times 2 kappa.
+  anchor = dict(anchor_logprobs="old_logprobs")
+  _assert_same(
+    _balance(None, anchor | dict(log_partition="vargrad_log_z"))._replace(
+      derived=(_bound(losses.vargrad_log_z, **anchor),)
+    ),
+    objective_lib.Objective(
+      advantage=_bound(advantages.dr_grpo_advantages),
+      token_loss=_bound(losses.reinforce),
+      aggregate=_bound(losses.fixed_length, length=1),
+    ),
+    batches.fields(moved=False),
+    factor=2 * _KAPPA,
+    value=False,
+  )
 
 
 # ----------------------------------------------------------- jit and eager

@@ -183,10 +183,10 @@ def test_a_method_by_hand():
       {"token_loss": {"name": "negative_log_likelihood", "clip": 1.0}},
       "negative_log_likelihood has no hyper-parameter 'clip': it has none",
     ),
-    # A field is no hyper-parameter.
+    # A field is no number.
     (
       {"token_loss": {"name": "ppo_clip", "old_logprobs": 0.0}},
-      "ppo_clip has no hyper-parameter 'old_logprobs': ",
+      "ppo_clip: old_logprobs is 0.0, but it takes a field of the batch: ",
     ),
     (
       {"filters": ("mixed_groups",), "mixed_groups": {"low": 0.1}},
@@ -267,7 +267,7 @@ def test_a_missing_field_comes_with_its_remedy():
     objective_lib.bind(_config(token_loss="clip_cov"))
   message = str(caught.value)
   assert "'clip_cov_tokens'" in message
-  assert message.endswith("name a function of that name in config.derived")
+  assert "name a function of that name in config.derived" in message
   objective_lib.bind(
     _config(token_loss="clip_cov", derived=("clip_cov_tokens",))
   )

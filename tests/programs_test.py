@@ -5,9 +5,10 @@ import functools
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import pytest
 
-from experiments import grpo
+from experiments import paced_rl
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import sharding
@@ -21,11 +22,13 @@ def data_dir(tmp_path_factory):
 
 @functools.cache
 def _programs(data_dir: pathlib.Path, devices: int):
-  run, method = experiment_lib.load(grpo.get_config("tiny").to_dict())
-  run = dataclasses.replace(run, mesh=sharding.MeshConfig(data=devices))
+  experiment = experiment_lib.load(paced_rl.get_config("tiny").to_dict())
+  run = dataclasses.replace(
+    experiment.run, mesh=sharding.MeshConfig(data=devices)
+  )
   task = tasks.load_task(run.data, run.rollout.completion_tokens, data_dir)
   return programs_lib.make_programs(
-    experiment_lib.Experiment(run, method),
+    experiment._replace(run=run),
     task,
     sharding.make_mesh(run.mesh),
   )
@@ -34,9 +37,10 @@ def _programs(data_dir: pathlib.Path, devices: int):
 def _compiled(programs, name):
   """One of the four heavy programs, compiled on abstract arguments."""
   state, task = programs.train.abstract, programs.task
-  prompts = jax.eval_shape(
-    programs.next_prompts, task.train.prompts, state.seed, state.step
-  )
+  split = task.train.prompts.replace(embeddings=programs.embeddings)
+  number = jax.ShapeDtypeStruct((), jnp.int32)
+  plan, _, _ = jax.eval_shape(programs.plan, state, split, None, number)
+  prompts = plan.prompts
   rollouts, _ = jax.eval_shape(
     programs.collect, state.params, state.seed, state.step, prompts
   )
@@ -50,9 +54,11 @@ def _compiled(programs, name):
         state.params, state.seed, state.step, prompts
       ),
       "decode": lambda: programs.decode.lower(state.params, prompts),
-      "train_step": lambda: programs.train_step.lower(state, rollouts),
+      "train_step": lambda: programs.train_step.lower(
+        state, rollouts, plan.replayed
+      ),
       "imitate": lambda: programs.imitate.lower(
-        programs.warm_start.abstract, demonstrations
+        programs.warm_start.abstract, demonstrations, None
       ),
     }[name]()
     return lowered.compile()
@@ -73,6 +79,10 @@ def test_updates_reuse_the_memory_of_the_state(data_dir, name):
   memory = _compiled(programs, name).memory_analysis()
   state = sum(
     leaf.size * leaf.dtype.itemsize
-    for leaf in jax.tree.leaves(programs.train.abstract)
+    for leaf in jax.tree.leaves(
+      programs.train.abstract
+      if name == "train_step"
+      else programs.warm_start.abstract
+    )
   )
   assert memory.alias_size_in_bytes >= state

@@ -16,9 +16,16 @@ import pytest
 from rlvr_jax import workdir
 
 # A run of seconds: a small model, and a verifier that a fresh one satisfies
-# half of the time, so that every step has a gradient.
+# half of the time, so that every step has a gradient. PACED-RL, since it has
+# all that a run can keep: a head with its optimizer, prompt statistics, a
+# replay buffer, prompt embeddings on disk, and a reference policy.
 _SMALL = [
-  "--config=experiments/grpo.py:tiny",
+  "--config=experiments/paced_rl.py:tiny",
+  "--config.log_partition.probe_prompts=8",
+  "--config.selection.warmup_steps=5",
+  "--config.replay.capacity=8",
+  "--config.replay.insert_rows=4",
+  "--config.replay.replay_rows=4",
   "--config.data.verifier=tests.testing:low_first_token_outcomes",
   "--config.model.width=16",
   "--config.model.mlp_width=24",
@@ -38,6 +45,8 @@ _SMALL = [
   "--config.optimizer.learning_rate=2e-3",
   "--config.num_steps=40",
 ]
+# Settings that only PACED-RL's own file has.
+_OWN = ("--config.log_partition", "--config.selection", "--config.replay")
 
 
 def _start(
@@ -114,6 +123,10 @@ def test_a_run_leaves_its_figures(reference):
     "policy/entropy",
     "policy/grad_norm",
     "policy/sampler_gap",
+    "policy/response_kl_ref_max",
+    "log_partition/grad_norm",
+    "curriculum/excess_error",
+    "replay/age",
     "rollout/mixed_group_frac",
     "rollout/truncated_frac",
     "rollout/total_tokens",
@@ -124,9 +137,13 @@ def test_a_run_leaves_its_figures(reference):
   assert {"eval/pass_at_4", "eval/greedy", "eval/distinct_correct"} <= set(
     lines[0]
   )
+  # The probe that the head starts from was generated too.
+  assert lines[0]["rollout/probe_tokens"] > 0
   assert lines[-1]["rollout/total_tokens"] == sum(
-    line["rollout/tokens"] for line in lines[1:]
+    (line["rollout/tokens"] for line in lines[1:]),
+    lines[0]["rollout/probe_tokens"],
   )
+  assert max(line["replay/rows"] for line in lines[1:]) == 4
 
 
 def test_the_policy_learns_and_sampler_and_trainer_agree(reference):
@@ -195,6 +212,54 @@ def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
   assert code == 0, err
   assert f"resuming at step {stopped_at}" in err
   _assert_same_run(folder, reference)
+
+
+def test_a_warm_start_can_be_borrowed(reference, tmp_path):
+  folder = tmp_path / "borrowed"
+  source = f"--config.warm_start.source={reference}"
+  code, _, err = _run(folder, source)
+  assert code == 0, err
+  assert not (folder / workdir.WARM_START).exists()
+  _assert_same_run(folder, reference)
+
+
+def test_a_run_without_embeddings_is_not_gone_on_with(reference, tmp_path):
+  folder = tmp_path / "bare"
+  shutil.copytree(reference, folder)
+  shutil.rmtree(folder / workdir.EMBEDDINGS)
+  code, _, err = _run(folder, "--config.num_steps=42")
+  assert code == 2
+  assert f"{workdir.EMBEDDINGS} is missing: put it back" in err
+
+
+@pytest.mark.parametrize(
+  "experiment",
+  [
+    "grpo.py:tiny",
+    "rloo.py:tiny",
+    "flowrl.py:tiny",
+    "paced_controls.py:tiny+dynamic",
+    "paced_controls.py:tiny+oracle",
+  ],
+)
+def test_other_parts_run(reference, tmp_path, experiment):
+  small = [
+    x for x in _SMALL[1:] if not x.startswith(_OWN) and "num_steps=40" not in x
+  ]
+  oracle = ["--config.candidates.num_prompts=16"] * ("oracle" in experiment)
+  code, _, err = _run(
+    tmp_path / "other",
+    *oracle,
+    "--config.num_steps=2",
+    arguments=[f"--config=experiments/{experiment}", *small],
+  )
+  assert code == 0, err
+  last = _lines(tmp_path / "other")[-1]
+  assert last["step"] == 2
+  if "dynamic" in experiment:
+    assert last["rollout/discarded_tokens"] >= 0
+  if "oracle" in experiment:
+    assert last["rollout/probe_tokens"] > last["rollout/tokens"]
 
 
 def test_eight_devices_run_the_same_experiment(reference, tmp_path):

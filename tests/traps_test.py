@@ -339,6 +339,8 @@ _SELECTORS = [
   for hook in ("token_weights", "derived")
   for module in hooks.ROOMS[hook]
   for function in names.public_functions(module).values()
+  # The rest of its module are losses, which a config may also derive.
+  if module is not hooks.trajectory_balance or function is losses.vargrad_log_z
 ]
 
 

@@ -7,12 +7,18 @@ them, or, if it names the current policy, at each update.
 
 from rlvr_jax.derived.covariance import clip_cov_tokens
 from rlvr_jax.derived.covariance import kl_cov_tokens
+from rlvr_jax.derived.partition import noise_log_partition
+from rlvr_jax.derived.partition import zero_anchor
+from rlvr_jax.derived.partition import zero_log_partition
 from rlvr_jax.derived.segments import planning_tokens
 from rlvr_jax.derived.segments import segment_ids
 
 __all__ = [
   "clip_cov_tokens",
   "kl_cov_tokens",
+  "noise_log_partition",
   "planning_tokens",
   "segment_ids",
+  "zero_anchor",
+  "zero_log_partition",
 ]

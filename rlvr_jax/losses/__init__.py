@@ -23,13 +23,21 @@ from rlvr_jax.losses.regularizers import entropy_bonus
 from rlvr_jax.losses.regularizers import kl_k1
 from rlvr_jax.losses.regularizers import kl_k2
 from rlvr_jax.losses.regularizers import kl_k3
+from rlvr_jax.losses.trajectory_balance import Balance
+from rlvr_jax.losses.trajectory_balance import flowrl_weight
+from rlvr_jax.losses.trajectory_balance import seq_logratio
+from rlvr_jax.losses.trajectory_balance import tb_residual
+from rlvr_jax.losses.trajectory_balance import trajectory_balance
+from rlvr_jax.losses.trajectory_balance import vargrad_log_z
 
 __all__ = [
+  "Balance",
   "Behavior",
   "cispo",
   "clip_cov",
   "entropy_bonus",
   "fixed_length",
+  "flowrl_weight",
   "gspo",
   "kl_cov",
   "kl_k1",
@@ -38,7 +46,11 @@ __all__ = [
   "negative_log_likelihood",
   "ppo_clip",
   "reinforce",
+  "seq_logratio",
   "sequence_mean",
+  "tb_residual",
   "token_mean",
+  "trajectory_balance",
   "truncated_importance",
+  "vargrad_log_z",
 ]

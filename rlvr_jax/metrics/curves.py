@@ -13,15 +13,19 @@ from matplotlib import pyplot
 def draw_curves(
   lines: list[dict[str, Any]], path: pathlib.Path, title: str
 ) -> None:
-  """Draws metrics.jsonl as a PNG of four panels.
+  """Draws metrics.jsonl as a PNG of four panels, eight with a curriculum.
 
   Args:
     lines: of metrics.jsonl.
     path: of the PNG.
     title: above the panels.
   """
-  figure, panels = pyplot.subplots(1, 4, figsize=(15, 3.6))
-  accuracy, solutions, entropy, groups = panels
+  chooses = any("curriculum/error" in line for line in lines)
+  rows = 2 if chooses else 1
+  figure, grid = pyplot.subplots(
+    rows, 4, figsize=(15, 3.6 * rows), squeeze=False
+  )
+  accuracy, solutions, entropy, groups = grid[0]
   for name, label in (
     ("pass_at_1", "pass@1"),
     ("greedy", "greedy"),
@@ -40,7 +44,9 @@ def draw_curves(
   _plain(groups, lines, "rollout/mixed_group_frac", "mixed groups", alpha=0.5)
   _plain(groups, lines, "rollout/truncated_frac", "truncated", alpha=0.5)
   groups.set(title="training batches", ylim=(0, 1))
-  for panel in panels:
+  if chooses:
+    _curriculum(grid[1], lines)
+  for panel in grid.flat:
     if panel.has_data():
       panel.legend(frameon=False, fontsize=8)
     panel.set_ylim(bottom=0)
@@ -51,6 +57,24 @@ def draw_curves(
   figure.tight_layout()
   figure.savefig(path, dpi=110)
   pyplot.close(figure)
+
+
+def _curriculum(panels, lines):
+  """How prompts were chosen, and what came of it."""
+  calibration, mixed, balance, divergence = panels
+  _plain(calibration, lines, "curriculum/error", "|estimate - measured|")
+  _plain(calibration, lines, "curriculum/excess_error", "less counting noise")
+  _plain(calibration, lines, "curriculum/estimate_mean", "mean estimate")
+  calibration.set(title="estimated accuracy")
+  for name in ("selected", "explored"):
+    _plain(mixed, lines, f"curriculum/mixed_frac_{name}", name, alpha=0.7)
+  mixed.set(title="groups with two verdicts", ylim=(0, 1))
+  _plain(balance, lines, "policy/residuals_var", "variance of residuals")
+  _plain(balance, lines, "replay/rows", "replayed rows")
+  balance.set(title="trajectory balance, replay")
+  _plain(divergence, lines, "policy/response_kl_ref", "mean")
+  _plain(divergence, lines, "policy/response_kl_ref_max", "largest prompt")
+  divergence.set(title="KL to the initial policy (nats)")
 
 
 def _series(lines, name):

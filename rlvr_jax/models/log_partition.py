@@ -12,38 +12,36 @@ import jax.numpy as jnp
 
 
 class LogPartition(nn.Module):
-  """A three-layer MLP on a prompt embedding, in accuracy units.
+  """A three-layer MLP on a prompt embedding, one number per prompt.
 
-  log_partition = inv_temp * f(embedding), with f = (Linear, GELU, LayerNorm)
-  twice, then Linear to one number. The last kernel starts at zero and the last
-  bias at `initial_accuracy`, so that f starts as that accuracy everywhere.
+  (Linear, GELU, LayerNorm) twice, then Linear to one number. The last kernel
+  starts at zero and the last bias at `initial`, so that the head starts as
+  that number everywhere.
 
   Three layers on a precomputed prompt embedding: [paper excerpt: digest] for
-  PACED-RL; activation, norm and width: FlowRL's released head [code]; accuracy
-  units and initial values: [inferred].
+  PACED-RL; activation, norm and width: FlowRL's released head [code]; initial
+  values: [inferred]. Differs: FlowRL's head has dropout 0.1, which gives the
+  rows of a prompt different values; there is none here.
 
   Attributes:
-    inv_temp: kappa, multiplies rewards in the trajectory-balance loss; equals
-      FlowRL's beta and 1 / beta of PACED-RL.
-    initial_accuracy: in [0, 1].
+    initial: value at the start.
   """
 
-  inv_temp: float
-  initial_accuracy: float = 0.5
+  initial: float = 0.5
 
   @nn.compact
-  def __call__(self, prompt_embedding: jax.Array) -> jax.Array:
-    """Maps f32[G, D] to log_partition f32[G], in nats, in float32."""
-    x = prompt_embedding.astype(jnp.float32)
+  def __call__(self, embeddings: jax.Array) -> jax.Array:
+    """Maps f32[G, D] to f32[G], in float32."""
+    x = embeddings.astype(jnp.float32)
     width = x.shape[-1]
     for layer in (0, 1):
       x = nn.LayerNorm(name=f"norm_{layer}")(
         nn.gelu(nn.Dense(width, name=f"hidden_{layer}")(x))
       )
-    accuracy = nn.Dense(
+    value = nn.Dense(
       1,
       kernel_init=nn.initializers.zeros,
-      bias_init=nn.initializers.constant(self.initial_accuracy),
-      name="accuracy",
+      bias_init=nn.initializers.constant(self.initial),
+      name="value",
     )(x)
-    return self.inv_temp * accuracy[:, 0]
+    return value[:, 0]

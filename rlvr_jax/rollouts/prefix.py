@@ -6,8 +6,12 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from rlvr_jax import names
 from rlvr_jax import records
+from rlvr_jax import settings
 from rlvr_jax.models import transformer
+
+POOLINGS = ("mean", "mean_but_last")
 
 
 @struct.dataclass
@@ -19,21 +23,24 @@ class Prefix:
     mask: bool[G, P], real prompt tokens.
     lengths: i32[G], their number: the position of the first completion token.
     last_hidden: float[G, D], predicts the first completion token.
-    mean_hidden: f32[G, D], mean over all real prompt tokens, the last
-      included: the prompt embedding.
+    embeddings: f32[G, D], mean of the hidden states over the prompt's tokens.
   """
 
   cache: Any
   mask: jax.Array
   lengths: jax.Array
   last_hidden: jax.Array
-  mean_hidden: jax.Array
+  embeddings: jax.Array
 
 
 def read_prompts(
-  model: transformer.Transformer, params: Any, prompts: records.PromptBatch
+  model: transformer.Transformer,
+  params: Any,
+  prompts: records.PromptBatch,
+  *,
+  pooling: str = "mean",
 ) -> Prefix:
-  """Runs the model over left-padded prompts."""
+  """Runs the model over left-padded prompts; `pooling` as in `pooled`."""
   mask = prompts.prompt_mask > 0
   lengths = jnp.sum(mask, axis=1, dtype=jnp.int32)
   positions = jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
@@ -46,8 +53,32 @@ def read_prompts(
     jnp.maximum(positions, 0),
     causal[None] & mask[:, None, :],
   )
-  real = jnp.where(mask[:, :, None], hidden.astype(jnp.float32), 0.0)
-  mean_hidden = jnp.sum(real, axis=1) / jnp.maximum(lengths, 1)[:, None].astype(
-    jnp.float32
+  embeddings = pooled(hidden, prompts.prompt_mask, pooling)
+  return Prefix(cache, mask, lengths, hidden[:, -1], embeddings)
+
+
+def pooled(
+  hidden: jax.Array, prompt_mask: jax.Array, pooling: str = "mean"
+) -> jax.Array:
+  """Prompt embeddings: the mean of hidden states over real tokens.
+
+  Args:
+    hidden: float[G, P, D], left-padded.
+    prompt_mask: f32[G, P].
+    pooling: "mean" over all real tokens, or "mean_but_last", which leaves the
+      last one out as FlowRL's code does by an off-by-one slice [code:
+      Xuekai-Zhu/FlowRL, verl-project/verl-recipe].
+
+  Returns:
+    f32[G, D].
+  """
+  settings.require(
+    pooling in POOLINGS,
+    f"pooling is {pooling!r}: {names.did_you_mean(pooling, POOLINGS)}",
   )
-  return Prefix(cache, mask, lengths, hidden[:, -1], mean_hidden)
+  mask = prompt_mask > 0
+  if pooling == "mean_but_last":
+    mask = mask.at[:, -1].set(False)
+  real = jnp.where(mask[:, :, None], hidden.astype(jnp.float32), 0.0)
+  lengths = jnp.sum(mask, axis=1, dtype=jnp.float32)
+  return jnp.sum(real, axis=1) / jnp.maximum(lengths, 1.0)[:, None]

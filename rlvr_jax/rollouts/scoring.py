@@ -20,11 +20,13 @@ class TokenScores:
     logprobs: f32[B, T], of the tokens taken.
     entropies: f32[B, T], over the full vocabulary.
     mean_logprobs: f32[B, T], mean over the vocabulary.
+    embeddings: f32[G, D], of the prompts, as `prefix.pooled` makes them.
   """
 
   logprobs: jax.Array
   entropies: jax.Array
   mean_logprobs: jax.Array
+  embeddings: jax.Array
 
 
 def score_completions(
@@ -34,6 +36,7 @@ def score_completions(
   completion_tokens: jax.Array,
   *,
   temperature: float = 1.0,
+  pooling: str = "mean",
 ) -> TokenScores:
   """Scores completions; each prompt is read once for all of its rows.
 
@@ -47,11 +50,12 @@ def score_completions(
     completion_tokens: i32[B, T], row b continues prompt b // (B // G).
     temperature: the one that the sampler used, so that both sides speak of
       the same distribution.
+    pooling: of the prompts' embeddings, see `prefix.pooled`.
 
   Returns:
-    TokenScores f32[B, T].
+    TokenScores.
   """
-  prefix = prefix_lib.read_prompts(model, params, prompts)
+  prefix = prefix_lib.read_prompts(model, params, prompts, pooling=pooling)
   num_rows, num_tokens = completion_tokens.shape
   repeat = num_rows // prefix.lengths.shape[0]
   # The last prompt token predicts the first completion token, and the last
@@ -75,4 +79,6 @@ def score_completions(
     completion_tokens.reshape(-1),
     temperature=temperature,
   )
-  return TokenScores(*(x.reshape(num_rows, num_tokens) for x in scores))
+  return TokenScores(
+    *(x.reshape(num_rows, num_tokens) for x in scores), prefix.embeddings
+  )

@@ -37,3 +37,79 @@ def test_demonstrations_have_no_sampler():
     for name in ("completion_mask", "logprobs", "old_logprobs", "entropies")
   }
   assert "sampler_gap" not in policy.token_means(batch)
+
+
+def _rows(**changes):
+  """Three rows of two prompts; a pad holds nothing that counts."""
+  old = jnp.asarray([[-1.0, -2.0], [-1.0, 0.0], [-3.0, -1.0]])
+  moved = jnp.asarray([[0.5, -0.5], [0.2, jnp.nan], [0.0, 0.0]])
+  fields = {
+    "completion_mask": jnp.asarray([[1.0, 1.0], [1.0, 0.0], [1.0, 1.0]]),
+    "logprobs": old + moved,
+    "old_logprobs": old,
+    "group_ids": jnp.asarray([0, 0, 1]),
+  }
+  return fields | changes
+
+
+def _k3(*log_ratios):
+  return sum(np.exp(x) - 1 - x for x in log_ratios)
+
+
+def test_divergences_of_responses_by_hand():
+  fields = _rows()
+  fields["ref_logprobs"] = fields["logprobs"] - 0.1
+  found = policy.row_measures(fields)
+  assert found.keys() == {"response_kl_old", "response_kl_ref"}
+  np.testing.assert_allclose(
+    found["response_kl_old"], [_k3(0.5, -0.5), _k3(0.2), 0.0], rtol=1e-5
+  )
+  # Under current against reference: the ratio is reference to current.
+  np.testing.assert_allclose(
+    found["response_kl_ref"],
+    [_k3(-0.1, -0.1), _k3(-0.1), _k3(-0.1, -0.1)],
+    rtol=1e-3,
+  )
+  assert policy.row_measures(_rows()).keys() == {"response_kl_old"}
+
+
+def test_divergences_stay_finite_and_weigh_tokens_once():
+  far = _rows()
+  far["logprobs"] = far["logprobs"] + 500.0
+  assert np.all(np.isfinite(policy.row_measures(far)["response_kl_old"]))
+  double = _rows(completion_mask=2 * _rows()["completion_mask"])
+  np.testing.assert_array_equal(
+    policy.row_measures(double)["response_kl_old"],
+    policy.row_measures(_rows())["response_kl_old"],
+  )
+
+
+def test_a_summary_of_rows_by_hand():
+  fields = _rows(
+    completion_mask=jnp.asarray([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]),
+    inv_temp=jnp.asarray(20.0),
+  )
+  rows = {
+    "response_kl_old": jnp.asarray([0.2, 0.4, 9.0]),
+    "residuals": jnp.asarray([-1.0, 3.0, jnp.inf]),
+  }
+  expected = {
+    "response_kl_old": 0.3,
+    "response_kl_old_max": 0.3,  # the mean of the first prompt's rows
+    "residuals": 1.0,
+    "residuals_var": 4.0,
+    "residuals_max": 3.0,
+    "kl_old_over_kappa": 0.3 / 20,
+    "kl_old_over_kappa_max": 0.3 / 20,
+  }
+  found = policy.row_summary(rows, fields)
+  assert found.keys() == expected.keys()
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-5)
+
+
+def test_the_largest_divergence_is_that_of_a_prompt():
+  rows = {"response_kl_old": jnp.asarray([0.0, 0.6, 0.5])}
+  found = policy.row_summary(rows, _rows())
+  np.testing.assert_allclose(found["response_kl_old_max"], 0.5, rtol=1e-6)
+  assert "kl_old_over_kappa" not in found

@@ -118,6 +118,29 @@ _SETTINGS = {
   ],
   "sequence_kl_penalty": [dict(kl_coef=0.7), dict(kl_coef=0.0)],
   "unlikeliness": [dict(rank_coef=0.9), dict(rank_coef=0.0)],
+  "seq_logratio": [dict(length_norm="token")],
+  "tb_residual": [dict(length_norm="token")],
+  "vargrad_log_z": [
+    dict(length_norm="token"),
+    dict(mean_over="batch"),
+    dict(length_norm="token", mean_over="batch"),
+  ],
+  "flowrl_weight": [
+    dict(w_mode="token", w_low=0.8, w_high=1.28),
+    dict(w_low=0.8, w_high=1.2),
+    dict(w_mode="sequence", w_high=math.inf),
+    dict(w_mode="none"),
+  ],
+  "trajectory_balance": [
+    dict(length_norm="token", w_mode="sequence", w_low=0.8, w_high=1.2),
+    dict(w_mode="token", w_high=math.inf, units="accuracy"),
+    dict(w_mode="sequence", residual_low=-1.0, residual_high=0.5),
+    dict(length_norm="token", residual_high=0.2, units="accuracy"),
+    dict(residual_low=-0.5),
+  ],
+  "zero_log_partition": [],
+  "noise_log_partition": [dict(mean=-1.0), dict(std=0.0), dict(std=2.5)],
+  "zero_anchor": [],
 }
 # What a function says of cells outside of the completion is nobody's concern.
 _INSIDE_ONLY = ("gspo", "steer_weights")
@@ -133,6 +156,8 @@ _TOKEN_LOSSES = (
   "kl_k2",
   "kl_k3",
 )
+# Losses per response, whose log-partition is live as well.
+_RESPONSE_LOSSES = ("seq_logratio", "tb_residual", "trajectory_balance")
 _TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
 _SEEDS = range(4)
 _ROWS, _TOKENS = 12, 7
@@ -230,13 +255,17 @@ def _fields(seed: int) -> dict[str, np.ndarray]:
     "planning_tokens": some(0.3),
     "clip_cov_tokens": some(0.3),
     "kl_cov_tokens": some(0.3),
+    "anchor_logprobs": near(0.4),
+    "log_partition": rng.normal(0.0, 2.0, _ROWS)[group_ids],
+    "prompt_normals": rng.normal(size=_ROWS)[group_ids],
+    "inv_temp": rng.uniform(0.5, 3.0, ()),
   }
 
 
 def _rounded(fields, dtype) -> dict[str, np.ndarray]:
   """The same numbers as the compiled function gets."""
   return {
-    name: value.astype(dtype)
+    name: np.asarray(value, dtype)
     if np.issubdtype(value.dtype, np.floating)
     else value.astype(np.int32)
     for name, value in fields.items()
@@ -463,10 +492,10 @@ def _differences(function, point, step=1e-6):
   return gradient
 
 
-def _gradient_settings():
+def _gradient_settings(functions):
   return [
     pytest.param(name, settings, id=f"{name}-{number}")
-    for name in _TOKEN_LOSSES
+    for name in functions
     for number, settings in enumerate([{}, *_SETTINGS[name]])
   ]
 
@@ -476,11 +505,12 @@ def _jax_gradient(name, settings, fields, upstream, live="logprobs"):
   with jax.enable_x64(True):
     picked = {field: jnp.asarray(fields[field]) for field in part.field_names}
     weights = jnp.asarray(upstream)
-    value = lambda x: jnp.sum(part(picked | {live: x}) * weights)
+    values = lambda x: jax.tree.leaves(part(picked | {live: x}))[0]
+    value = lambda x: jnp.sum(values(x) * weights)
     return np.asarray(jax.jit(jax.grad(value))(picked[live]))
 
 
-@pytest.mark.parametrize("name, settings", _gradient_settings())
+@pytest.mark.parametrize("name, settings", _gradient_settings(_TOKEN_LOSSES))
 def test_gradients_agree_with_differences_of_the_reference(name, settings):
   for seed in _SEEDS[:2]:
     fields = _rounded(_fields(seed), "float64")
@@ -501,6 +531,30 @@ def test_gradients_agree_with_differences_of_the_reference(name, settings):
       _differences(value, fields["logprobs"]),
       rtol=1e-6,
       atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("name, settings", _gradient_settings(_RESPONSE_LOSSES))
+def test_gradients_of_responses_agree_with_differences(name, settings):
+  fields = _rounded(_fields(0), "float64")
+  upstream = np.random.default_rng(0).normal(size=_ROWS)
+  # The importance weight is frozen: it is differentiated around.
+  surrogate = getattr(reference_losses, f"{name}_surrogate", None)
+  reference = surrogate or _reference(name)
+  names = inspect.signature(_reference(name)).parameters
+  picked = {k: fields[k] for k in names if k in fields}
+  if surrogate:
+    picked["frozen_logprobs"] = fields["logprobs"]
+  for live in {"logprobs", "log_partition"}.intersection(names):
+    value = lambda x, live=live: np.sum(
+      jax.tree.leaves(reference(**(picked | {live: x}), **settings))[0]
+      * upstream
+    )
+    np.testing.assert_allclose(
+      _jax_gradient(name, settings, fields, upstream, live=live),
+      _differences(value, fields[live]),
+      rtol=1e-6,
+      atol=1e-5,
     )
 
 

@@ -95,3 +95,17 @@ def planning_tokens(*, completion_tokens, completion_mask, phrases=()):
           for cell in window:
             found[cell] = 1.0
   return found
+
+
+def zero_log_partition(*, valid):
+  return np.array([0.0 for _ in valid])
+
+
+def noise_log_partition(*, prompt_normals, mean=0.5, std=1.0):
+  """Draws of N(mean, std^2)."""
+  return np.array([mean + std * float(number) for number in prompt_normals])
+
+
+def zero_anchor(*, completion_mask):
+  """log 1: every text has the same weight."""
+  return np.full(np.shape(completion_mask), math.log(1.0))

@@ -96,7 +96,7 @@ def test_the_prompt_embedding_is_the_mean_over_real_tokens():
   narrow = read(model, params, prompts)
   padded = read(model, params, wider)
   np.testing.assert_allclose(
-    narrow.mean_hidden, padded.mean_hidden, rtol=1e-5, atol=1e-6
+    narrow.embeddings, padded.embeddings, rtol=1e-5, atol=1e-6
   )
   np.testing.assert_allclose(
     narrow.last_hidden, padded.last_hidden, rtol=1e-5, atol=1e-6
