@@ -145,6 +145,22 @@ def test_a_state_of_another_shape_is_refused(tmp_path):
       saved.restore(1, _like(other))
 
 
+def test_a_head_of_another_width_is_refused(tmp_path):
+  state = _state()
+  head = lambda width: state.replace(
+    log_partition={"hidden_0": {"kernel": jnp.zeros((width, width))}}
+  )
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    saved.save(1, head(4), {})
+    for other, shape in ((head(6), r"\(6, 6\)"), (state, "None")):
+      message = (
+        r"log_partition\.hidden_0\.kernel has shape \(4, 4\) there and"
+        f" {shape} in this run"
+      )
+      with pytest.raises(errors.UserError, match=message):
+        saved.restore(1, _like(other))
+
+
 def test_a_kill_before_the_checksums_leaves_the_one_before(tmp_path):
   with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
     saved.save(1, _state(1), {})

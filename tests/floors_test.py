@@ -40,6 +40,7 @@ _FLOORS = {
   "rlvr_jax.collect": 4,
   "rlvr_jax.credit": 4,
   "rlvr_jax.curriculum": 4,
+  "rlvr_jax.curriculum_checks": 4,
   "rlvr_jax.evaluation": 4,
   "rlvr_jax.experiment": 4,
   "rlvr_jax.gather": 4,

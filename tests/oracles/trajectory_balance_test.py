@@ -312,3 +312,57 @@ def test_a_decoder_samples_the_tilted_policy():
   assert found.sum() == 1.0
   assert _distance(found, _chances(params)) < 0.01
   assert _distance(found, target) < 0.02
+
+
+def _snapshots(policy_lr: float, z_lr: float, steps: int):
+  """A decoder and a scalar log-partition, one update per snapshot.
+
+  Returns:
+    Final parameters, log-partition, and the accuracies of all snapshots.
+  """
+  _, start, _, graded = _decoder()
+  verdicts = (graded > 0.5).astype(jnp.float32)
+  kappa = 20.0
+
+  def loss(learned):
+    params, z = learned
+    live = _scores(params)
+    frozen = lax.stop_gradient(live)
+    return credit.whole_loss(
+      _method(anchor="old_logprobs"),
+      {
+        "logprobs": live,
+        "old_logprobs": frozen,
+        "log_partition": jnp.full(15, z),
+        "completion_mask": jnp.asarray(_DECODED.mask),
+        "rewards": verdicts,
+        "inv_temp": jnp.asarray(kappa),
+        "valid": jnp.exp(jnp.sum(frozen, axis=1)),
+      },
+    )[0]
+
+  def step(learned, _):
+    params, z = learned
+    slopes, slope = jax.grad(loss)(learned)
+    descend = lambda x, slope: x - policy_lr * slope
+    accuracy = jnp.exp(jnp.sum(_scores(params), axis=1)) @ verdicts
+    return (jax.tree.map(descend, params, slopes), z - z_lr * slope), accuracy
+
+  run = jax.jit(lambda x: lax.scan(step, x, length=steps))
+  (_, z), accuracies = run((start, jnp.asarray(10.0)))
+  return float(z) / kappa, np.asarray(accuracies), verdicts
+
+
+def test_a_decoder_held_still_shows_its_accuracy_and_no_partition():
+  estimate, accuracies, verdicts = _snapshots(0.0, 0.1, 200)
+  exact = float(_chances(_decoder()[1]) @ verdicts)
+  np.testing.assert_allclose(accuracies, exact, rtol=1e-5)
+  assert 0.1 < exact < 0.9
+  # And not log(1 - p + p e^20) / 20, which is near 1 for any such p.
+  assert estimate == pytest.approx(exact, abs=1e-4)
+
+
+def test_a_decoder_with_a_moving_anchor_keeps_its_accuracy_in_sight():
+  estimate, accuracies, _ = _snapshots(2e-5, 0.1, 200)
+  assert accuracies[-1] > accuracies[0] + 0.02
+  assert estimate == pytest.approx(accuracies[-1], abs=5e-3)
