@@ -40,7 +40,13 @@ ARMS = {
   "paced_no_replay": ("paced_controls", "+no_replay"),
   "paced_uniform": ("paced_controls", "+uniform"),
   "paced_dynamic": ("paced_controls", "+dynamic"),
-  "oracle": ("paced_controls", "+oracle"),
+  "oracle": (
+    "paced_controls",
+    "+oracle",
+    # A pool that holds a batch of mixed groups, for a bearable time.
+    "candidates.num_prompts=160",
+    "candidates.num_generations=4",
+  ),
   "head_selects_only": ("paced_controls", "+head_selects_only"),
   "noise": ("paced_controls", "+noise"),
   "flowrl": ("flowrl", ""),

@@ -85,4 +85,5 @@ def test_updates_reuse_the_memory_of_the_state(data_dir, name):
       else programs.warm_start.abstract
     )
   )
-  assert memory.alias_size_in_bytes >= state
+  # All but a scalar that is replaced unread.
+  assert memory.alias_size_in_bytes >= state - 4
