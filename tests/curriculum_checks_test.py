@@ -111,7 +111,7 @@ def test_parts_can_be_left_out(changes, without):
       "the objective names the field 'inv_temp', which no run fills: ",
     ),
     (
-      {"sequence_loss": "tests.experiment_curriculum_test:own_loss"},
+      {"sequence_loss": "tests.curriculum_checks_test:own_loss"},
       ("scalars",),
       "config.scalars.inv_temp is missing: a log-partition head needs kappa",
     ),
