@@ -159,7 +159,7 @@ def compare(curves: dict[str, list[dict]], clock: str) -> dict:
   """Every arm at equal tokens, and its paired differences to the first."""
   first = next(iter(curves))
   seeds = range(len(curves[first]))
-  budget = [min(c[s][clock][-1] for c in curves.values()) for s in seeds]
+  budget = [float(min(c[s][clock][-1] for c in curves.values())) for s in seeds]
   goal = [at(curves[first][s], "pass_at_1", budget[s], clock) for s in seeds]
   report = {}
   for arm, runs in curves.items():
