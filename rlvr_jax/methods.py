@@ -14,10 +14,12 @@ import types
 
 from rlvr_jax import binding
 from rlvr_jax import errors
+from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import hooks
 from rlvr_jax import launch
 from rlvr_jax import names
 from rlvr_jax import objective as objective_lib
+from rlvr_jax.data import selection
 
 _FOLDER = pathlib.Path("experiments")
 _TAG = re.compile(r"\[(code\*?|paper excerpt|inferred)\b")
@@ -51,7 +53,8 @@ def experiment_files() -> list[pathlib.Path]:
 
 def entry(path: pathlib.Path) -> str:
   """Lines of the catalogue on one experiment file."""
-  module, method = _load(path)
+  module, experiment = _load(path)
+  method, select = experiment.method, experiment.select
   parts = objective_lib.functions(method)
   lines = [f"{path.stem}: {_summary(module)}"]
   rows = [
@@ -60,6 +63,15 @@ def entry(path: pathlib.Path) -> str:
     if parts[hook]
   ]
   bound = [part for hook in parts.values() for part in hook]
+  if select.name != "uniform":
+    rows.append(("selection", select.name))
+    bound.append(select)
+  if method.scalars:
+    shown = (
+      f"{name} = {' to '.join(f'{x:g}' for x in value.values)}"
+      for name, value in method.scalars.items()
+    )
+    rows.append(("scalars", ", ".join(shown)))
   rows.append(("paper", " ".join(_links(module.__doc__))))
   rows.append(("fields", " ".join(sorted(objective_lib.needed_fields(method)))))
   rows.append(("provenance", provenance(bound)))
@@ -74,21 +86,20 @@ def card(name: str) -> str:
   """
   files = {path.stem: path for path in experiment_files()}
   if name in files:
-    _, method = _load(files[name])
-    by_hook = objective_lib.functions(method)
+    _, experiment = _load(files[name])
+    by_hook = objective_lib.functions(experiment.method)
     texts = [entry(files[name])]
-    for hook, parts in by_hook.items():
-      texts += [
-        _function_card(hook, part.function, part.settings) for part in parts
-      ]
+    for hook, parts in (*by_hook.items(), ("selection", (experiment.select,))):
+      texts += [_function_card(hook, part) for part in parts]
     return "\n\n".join(texts)
-  for hook, modules in hooks.ROOMS.items():
+  rooms = hooks.ROOMS | {"selection": (selection,)}
+  for hook, modules in rooms.items():
     for module in modules:
       function = names.public_functions(module).get(name)
       if function:
-        return _function_card(hook, function, {})
+        return _function_card(hook, binding.bound(function))
   known = {*files}
-  for modules in hooks.ROOMS.values():
+  for modules in rooms.values():
     for module in modules:
       known |= names.public_functions(module).keys()
   raise errors.UserError(
@@ -105,25 +116,29 @@ def provenance(parts: list[binding.Bound]) -> str:
   return " ".join(f"[{tag}]" for tag in sorted(tags)) or "paper"
 
 
-def _function_card(hook: str, function, settings: dict) -> str:
+def _function_card(hook: str, part: binding.Bound) -> str:
   """What it is, its formula and source, and the values it runs with."""
+  function = part.function
   text = inspect.getdoc(function) or ""
   text = re.split(r"\n\s*\n(?=Example|Args)", text)[0]
   lines = [f"{function.__name__} ({hook})", *text.splitlines(), ""]
   for parameter in inspect.signature(function).parameters.values():
     if parameter.default is not parameter.empty:
-      value = settings.get(parameter.name, parameter.default)
+      value = part.settings.get(parameter.name, parameter.default)
       lines.append(f"{parameter.name} = {value!r}")
+  for keyword, field in part.fields.items():
+    if keyword != field:
+      lines.append(f"{keyword} takes the field {field}")
   return "\n".join(f"  {line}".rstrip() for line in lines).strip()
 
 
 def _load(
   path: pathlib.Path,
-) -> tuple[types.ModuleType, objective_lib.Objective]:
+) -> tuple[types.ModuleType, experiment_lib.Experiment]:
   spec = importlib.util.spec_from_file_location(path.stem, path)
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
-  return module, objective_lib.bind(module.get_config().to_dict())
+  return module, experiment_lib.load(module.get_config().to_dict())
 
 
 def _summary(module: types.ModuleType) -> str:
