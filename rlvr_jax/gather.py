@@ -33,7 +33,8 @@ def gather(
 
   Returns:
     The state with its replay buffer as of this step, fresh rollouts, replayed
-    rows, and metrics; `rollout/tokens` counts all generated tokens.
+    rows, and metrics; `rollout/tokens` counts discarded rollouts too, and
+    `rollout/probe_tokens` what a probe generated.
   """
   measured, probed = None, {}
   if programs.pool_size:

@@ -72,6 +72,8 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
       about 0 for one, and never far below.
     rank_correlation: Spearman's, over prompts.
     outside_frac: share of estimates outside [0, 1].
+    mixed_frac_expected: share of groups with more than one verdict if the
+      estimates were right.
     mixed_frac_selected, mixed_frac_explored: share of groups with more than
       one verdict among prompts chosen for their estimate, and among those
       drawn uniformly: the control. Null where there are none.
@@ -92,6 +94,7 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
     "excess_error": mean(error - counting_error(clipped, samples)),
     "rank_correlation": rank_correlation(estimates, accuracy, weights),
     "outside_frac": mean((clipped != estimates).astype(jnp.float32)),
+    "mixed_frac_expected": mean(mixed_chance(clipped, samples)),
   }
   if rollouts.prompts.explored is not None:
     mixed = ((accuracy > 0) & (accuracy < 1)).astype(jnp.float32)

@@ -82,6 +82,7 @@ def test_calibration_by_hand():
     "excess_error": (0.25 - noise) / 3,
     "rank_correlation": 1.0,
     "outside_frac": 2 / 3,
+    "mixed_frac_expected": (1 - 0.25**4 - 0.75**4) / 3,
     "mixed_frac_explored": 0.0,
     "mixed_frac_selected": 0.5,
   }
