@@ -57,6 +57,34 @@ TASKS = {
       evaluation=dict(num_prompts=256),
     ),
   ),
+  # Three or four numbers, and attempts that are given up with a "?": a task in
+  # which doubt can be counted, kept or lost.
+  "tiny_doubt": dict(
+    data=dict(
+      name="countdown",
+      variant="doubt",
+      verifier="countdown_outcomes",
+      prompt_tokens=11,
+      split_seed=1,
+      num_train_prompts=0,
+    ),
+    completion_tokens=72,
+    num_steps=120,
+    target_pass_at_1=0.35,
+    warm_start_steps=2000,
+    settings=dict(
+      epistemic=dict(words=("?",)),
+      # Another domain once data.variant is "doubt_three".
+      out_of_domain=dict(
+        name="countdown",
+        variant="doubt_four",
+        verifier="countdown_outcomes",
+        prompt_tokens=11,
+        split_seed=1,
+      ),
+    ),
+    hint_contexts=("gold_answer", "gold_solution"),
+  ),
   # Sums of single digits with every step restated; RL first learns to end in
   # "#", then to calculate.
   "chain": dict(
@@ -164,6 +192,28 @@ MODELS = {
     mlp_width=9728,
     tied_embeddings=True,
   ),
+  # Qwen/Qwen3-4B-Base
+  "qwen3_4b_base": dict(
+    _QWEN3,
+    num_layers=36,
+    width=2560,
+    num_heads=32,
+    mlp_width=9728,
+    tied_embeddings=True,
+  ),
+  # Qwen/Qwen3-4B-Instruct-2507
+  "qwen3_4b_instruct": dict(
+    _QWEN3 | dict(rope_base=5e6),
+    num_layers=36,
+    width=2560,
+    num_heads=32,
+    mlp_width=9728,
+    tied_embeddings=True,
+  ),
+  # Qwen/Qwen3-8B-Base
+  "qwen3_8b_base": dict(
+    _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
+  ),
   # Qwen/Qwen3-8B; papers train its base model.
   "qwen3_8b": dict(
     _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
@@ -215,6 +265,24 @@ def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
   config.optimizer.b2 = 0.999  # PyTorch's default, on which verl relies
   config.warm_start.num_steps = 0  # the published weights are the start
   return config
+
+
+def taught(config: ml_collections.ConfigDict, arg: str) -> None:
+  """Gives a variant of TASKS a teacher, and a warm start with its prompts.
+
+  Without such a warm start a hint would be noise to the small model.
+  """
+  tokens = config.rollout.completion_tokens
+  config.teacher = dict(
+    template="{demonstration}|{prompt}",  # ours
+    prompt_tokens=config.data.prompt_tokens + 1 + tokens,
+    context="sibling",
+  )
+  config.warm_start.hints = dict(
+    every=4,  # ours
+    copy_frac=0.8,  # ours: drawn apart, hints came to mean nothing
+    contexts=TASKS[arg].get("hint_contexts", ("sibling", "gold_answer")),
+  )
 
 
 def _everyday() -> ml_collections.ConfigDict:

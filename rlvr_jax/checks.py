@@ -12,8 +12,9 @@ import numpy as np
 
 from rlvr_jax import errors
 
-# Every field that a run can fill: "B" one value a row, "BT" one a token, ""
-# one in all. `records.RolloutBatch` says what they mean.
+# Every field that a run can fill: "B" one value a row, "BT" one a token, "BTK"
+# one for each of K candidate tokens in a token's place, "" one in all.
+# `records.RolloutBatch` says what they mean.
 SHAPES = {
   "step": "",
   "completion_tokens": "BT",
@@ -33,6 +34,13 @@ SHAPES = {
   "outcomes": "B",
   "old_logprobs": "BT",
   "ref_logprobs": "BT",
+  "teacher_logprobs": "BT",
+  "teacher_entropies": "BT",
+  "has_teacher": "B",
+  # Log-probabilities of the candidates, over the full vocabulary: of the
+  # current policy, live, and of the teacher, frozen.
+  "support_logprobs": "BTK",
+  "teacher_support_logprobs": "BTK",
   "token_uniforms": "BT",
   "advantages": "B",
   "token_advantages": "BT",
@@ -45,6 +53,12 @@ SHAPES = {
   "log_partition": "B",
   # What a log-ratio is taken against: old_logprobs, ref_logprobs, ...
   "anchor_logprobs": "BT",
+  # What the teacher is compared with: old_logprobs, frozen_logprobs, ...
+  "student_logprobs": "BT",
+  # Share of a token's weight that the teacher decides (lambda), and how far
+  # its ratio may move that weight from 1 (epsilon_w).
+  "teacher_mix": "",
+  "teacher_clip": "",
   # Multiplies rewards: kappa, FlowRL's beta, 1 / beta of PACED-RL.
   "inv_temp": "",
   # One standard normal number per prompt and step.
@@ -58,15 +72,26 @@ SHAPES = {
   "zero_log_partition": "B",
   "noise_log_partition": "B",
   "zero_anchor": "BT",
+  "d_hat": "BT",
+  "srpo_weights": "BT",
 }
 # Arguments of functions that no run fills under this name: a loss's own input,
 # the argument for which a method names a field, a number that it sets.
-ARGUMENTS = ("token_losses", "anchor_logprobs", "inv_temp")
+ARGUMENTS = (
+  "token_losses",
+  "anchor_logprobs",
+  "student_logprobs",
+  "teacher_mix",
+  "teacher_clip",
+  "inv_temp",
+)
 # Numbers above 0, with what they are.
 _POSITIVE = {
   "inv_temp": "it multiplies rewards (kappa: FlowRL's beta, 1 / beta of"
   " PACED-RL), set it above 0",
 }
+# What the letters of a shape count.
+_COUNTED = {"B": "rows", "T": "tokens", "K": "candidates"}
 # Rounding may lift the log-probability of a certain token a little above 0.
 _ROUNDING = 1e-4
 
@@ -89,17 +114,8 @@ def arguments(**fields: jax.Array) -> None:
     for name, value in fields.items()
     if not isinstance(value, jax.core.Tracer)
   }
-  mask, valid = values.get("completion_mask"), values.get("valid")
   for name, value in values.items():
-    inside = np.ones(value.shape, bool)
-    if SHAPES.get(name) == "BT" and mask is not None:
-      inside = mask > 0
-    elif SHAPES.get(name) == "B" and valid is not None:
-      inside = valid > 0
-    elif SHAPES.get(name) == "B" and mask is not None:
-      # Credit takes rows that nobody judged out of the mask.
-      inside = np.any(mask > 0, axis=1)
-    _check_values(name, value, inside)
+    _check_values(name, value, _inside(name, value, values))
 
 
 def scalar(name: str, value: float) -> None:
@@ -184,8 +200,28 @@ def _check_shapes(fields: Mapping[str, jax.Array]) -> None:
         raise errors.UserError(
           f"{name} has shape {shape}, but {other} has {letter} = {first}:"
           f" give both the same number of"
-          f" {'rows' if letter == 'B' else 'tokens'}"
+          f" {_COUNTED[letter]}"
         )
+
+
+def _inside(name: str, value: np.ndarray, values) -> np.ndarray:
+  """The cells of a field that somebody reads, bool of its shape."""
+  letters = SHAPES.get(name, "")
+  mask, valid = values.get("completion_mask"), values.get("valid")
+  inside = np.ones(value.shape, bool)
+  wide = lambda x: x.reshape(x.shape + (1,) * (value.ndim - x.ndim)) > 0
+  if letters.startswith("BT"):
+    if mask is not None:
+      inside &= wide(mask)
+    # A row without a teacher holds whatever the absence left there.
+    if name.startswith("teacher_") and "has_teacher" in values:
+      inside &= wide(values["has_teacher"])
+  elif letters == "B" and valid is not None:
+    inside = valid > 0
+  elif letters == "B" and mask is not None:
+    # Credit takes rows that nobody judged out of the mask.
+    inside = np.any(mask > 0, axis=1)
+  return inside
 
 
 def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
@@ -200,7 +236,11 @@ def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
   remedy = "mask the cell out, or mend what computed it"
   if name == "rewards":
     remedy = "set valid to 0 on rows that could not be judged"
-  _require(name, value, np.isfinite(value) | ~inside, remedy)
+  # A candidate token may be one that is never given.
+  finite = np.isfinite(value)
+  if SHAPES[name] == "BTK":
+    finite |= value == -np.inf
+  _require(name, value, finite | ~inside, remedy)
   if name.endswith("logprobs"):
     remedy = (
       "log-probabilities are at most 0; pass neither probabilities nor logits"

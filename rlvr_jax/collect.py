@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from rlvr_jax import curriculum
 from rlvr_jax import keys
 from rlvr_jax import records
 from rlvr_jax import rewards
+from rlvr_jax import verbalization
 from rlvr_jax.metrics import calibration
 from rlvr_jax.metrics import rollouts as rollout_metrics
 from rlvr_jax.models import transformer
@@ -27,6 +29,7 @@ def collect(
   eos_id: int,
   pad_id: int,
   stream: str = "sample",
+  marker_table: np.ndarray | None = None,
 ) -> tuple[records.RolloutBatch, dict[str, jax.Array]]:
   """The rollouts of one step; pure, a function of its arguments.
 
@@ -41,6 +44,7 @@ def collect(
     eos_id: end token.
     pad_id: padding token.
     stream: random stream of the draws, see `keys.STREAMS`.
+    marker_table: bool[V], tokens of doubt to count.
 
   Returns:
     RolloutBatch with verdicts, and metrics by name, f32[] each.
@@ -58,6 +62,8 @@ def collect(
   metrics = rollout_metrics.rollout_metrics(rollouts)
   if prompts.accuracy_estimates is not None:
     metrics |= calibration.calibration(rollouts)
+  if marker_table is not None:
+    metrics |= verbalization.rollout_metrics(rollouts, marker_table)
   return rollouts, metrics
 
 

@@ -22,7 +22,13 @@ from rlvr_jax.token_weights import shape as shape_lib
 
 Fields = dict[str, jax.Array]
 # Fields that exist only inside the gradient; selectors see them frozen.
-LIVE_FIELDS = ("logprobs", "entropies", "mean_logprobs", "log_partition")
+LIVE_FIELDS = (
+  "logprobs",
+  "entropies",
+  "mean_logprobs",
+  "support_logprobs",
+  "log_partition",
+)
 # Fields that `assign_credit` fills or changes.
 CREDIT_FIELDS = ("advantages", "token_advantages", "loss_mask")
 _CHANGED = (*CREDIT_FIELDS, "completion_mask", "rewards")
@@ -288,9 +294,11 @@ def _inert_padding(fields: Fields) -> Fields:
   """
   mask = fields["completion_mask"]
   inside = mask > 0
-  return {
-    name: jnp.where(inside, value, 0.0)
-    if value.shape == mask.shape and value.dtype == mask.dtype
-    else value
-    for name, value in fields.items()
-  }
+
+  def clean(value):
+    if value.shape[:2] != mask.shape or value.dtype != mask.dtype:
+      return value
+    cells = inside.reshape(*mask.shape, *(1,) * (value.ndim - 2))
+    return jnp.where(cells, value, 0.0)
+
+  return {name: clean(value) for name, value in fields.items()}

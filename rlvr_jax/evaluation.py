@@ -1,6 +1,6 @@
 """Held-out accuracy: pass@k, greedy, distinct solutions, with their errors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from rlvr_jax import keys
 from rlvr_jax import masked
 from rlvr_jax import records
 from rlvr_jax import rewards
+from rlvr_jax import verbalization
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import vocabulary as vocabulary_lib
 from rlvr_jax.metrics import pass_at_k
@@ -43,10 +44,13 @@ class Evaluation(NamedTuple):
     metrics: value by name, each "x" with its standard error "x_se",
       clustered by problem.
     samples: the first sample of the first prompts, as text with its outcome.
+    words: what `verbalization.text_metrics` says of all sampled responses,
+      where markers are given.
   """
 
   metrics: dict[str, float]
   samples: list[dict[str, str]]
+  words: dict[str, float]
 
 
 class _Decoded(NamedTuple):
@@ -64,6 +68,7 @@ def make_decode(
   completion_tokens: int,
   vocabulary: vocabulary_lib.Vocabulary,
   seed: int,
+  logit_bias: jax.Array | None = None,
 ) -> Callable[..., _Decoded]:
   """The function (params, PromptBatch) -> _Decoded, to compile.
 
@@ -89,6 +94,7 @@ def make_decode(
       eos_id=vocabulary.eos_id,
       pad_id=vocabulary.pad_id,
       temperature=jnp.where(greedy, 0.0, config.temperature),
+      logit_bias=logit_bias,
     )
     rollouts = rewards.judge(rollouts, verify)
     mask = rollouts.completion_mask
@@ -112,6 +118,7 @@ def evaluate(
   config: EvaluationConfig,
   vocabulary: vocabulary_lib.Vocabulary,
   num_texts: int = 5,
+  markers: Sequence[str] = (),
 ) -> Evaluation:
   """Decodes the first prompts of a split and sums them up.
 
@@ -123,6 +130,7 @@ def evaluate(
     config: as given to `make_decode`.
     vocabulary: of the task.
     num_texts: samples returned as text.
+    markers: words to count in the responses.
   """
   wanted = min(config.num_prompts, prompt_set.num_prompts)
   where = prompt_set.prompts.prompt_ids.sharding
@@ -141,6 +149,7 @@ def evaluate(
   return Evaluation(
     _metrics(tokens, outcomes, entropies, config.num_generations),
     _texts(tokens, outcomes, prompt_set, vocabulary, num_texts),
+    _words(tokens, outcomes, config.num_generations, vocabulary, markers),
   )
 
 
@@ -166,6 +175,17 @@ def _metrics(tokens, outcomes, entropies, num_samples) -> dict[str, float]:
     mean, error = pass_at_k.mean_and_error(values)
     metrics |= {name: mean, f"{name}_se": error}
   return metrics
+
+
+def _words(tokens, outcomes, num_samples, vocabulary, markers):
+  """Of the sampled responses; the greedy one is another policy's."""
+  if not markers:
+    return {}
+  correct = outcomes[:, :num_samples] == records.OUTCOMES.index("correct")
+  rows = tokens[:, :num_samples].reshape(-1, tokens.shape[-1])
+  return verbalization.text_metrics(
+    rows, correct.reshape(-1), vocabulary, markers
+  )
 
 
 def _texts(tokens, outcomes, prompt_set, vocabulary, num_texts):

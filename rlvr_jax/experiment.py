@@ -18,7 +18,9 @@ from rlvr_jax import partition_head
 from rlvr_jax import parts
 from rlvr_jax import settings
 from rlvr_jax import sharding
+from rlvr_jax import teaching
 from rlvr_jax import update
+from rlvr_jax import verbalization
 from rlvr_jax import warm_start
 from rlvr_jax.data import replay as replay_lib
 from rlvr_jax.data import selection
@@ -26,6 +28,7 @@ from rlvr_jax.data import tasks
 from rlvr_jax.models import configs
 from rlvr_jax.rollouts import refill as refill_lib
 from rlvr_jax.rollouts import sampler
+from rlvr_jax.rollouts import teacher as teacher_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Run:
   evaluation: evaluation.EvaluationConfig
   checkpoint: checkpoints.CheckpointConfig
   mesh: sharding.MeshConfig
+  # Who sees more than the policy does, where a method compares the two.
+  teacher: teacher_lib.TeacherConfig | None = None
+  # Words of doubt to count.
+  epistemic: verbalization.EpistemicConfig | None = None
+  # Problems of another kind, only ever evaluated on.
+  out_of_domain: tasks.DataConfig | None = None
   # What a head for log Z(x) is trained with, where a method has one.
   log_partition: partition_head.LogPartitionConfig | None = None
   # Among which prompts `selection` chooses.
@@ -97,6 +106,7 @@ def load(config: Mapping[str, Any]) -> Experiment:
   )
   _check(experiment)
   curriculum_checks.check(*experiment, make_curriculum(experiment))
+  teaching.check(run, experiment.method)
   return experiment
 
 
@@ -187,6 +197,7 @@ def _check_splits(run: Run) -> None:
     ("log_partition.probe_prompts", head.probe_prompts if head else 0),
     ("evaluation.batch_prompts", run.evaluation.batch_prompts),
     ("warm_start.batch_size", run.warm_start.batch_size),
+    ("teacher.rows_per_pass", run.teacher.rows_per_pass if run.teacher else 0),
   ):
     settings.require(
       value % devices == 0,

@@ -25,15 +25,18 @@ from rlvr_jax.advantages import signed
 from rlvr_jax.derived import covariance as covariance_tokens
 from rlvr_jax.derived import partition
 from rlvr_jax.derived import segments
+from rlvr_jax.derived import teacher as teacher_fields
 from rlvr_jax.losses import aggregate
 from rlvr_jax.losses import behavior
 from rlvr_jax.losses import clipped
 from rlvr_jax.losses import covariance
+from rlvr_jax.losses import distillation
 from rlvr_jax.losses import likelihood
 from rlvr_jax.losses import regularizers
 from rlvr_jax.rewards import shaping
 from rlvr_jax.token_weights import entropy
 from rlvr_jax.token_weights import planning
+from rlvr_jax.token_weights import teacher
 
 # The module; the package exports the function of the same name.
 trajectory_balance = sys.modules[losses.trajectory_balance.__module__]
@@ -42,13 +45,24 @@ ROOMS = {
   "reward_shaping": (shaping,),
   "advantage": (group, global_batch, signed),
   "filters": (filters,),
-  "token_weights": (entropy, planning),
+  "token_weights": (entropy, planning, teacher),
   "behavior": (behavior,),
-  "token_loss": (clipped, covariance, likelihood),
+  "token_loss": (clipped, covariance, distillation, likelihood),
   "sequence_loss": (trajectory_balance,),
-  "regularizers": (regularizers, likelihood, trajectory_balance),
+  "regularizers": (
+    regularizers,
+    likelihood,
+    trajectory_balance,
+    distillation,
+  ),
   "aggregate": (aggregate,),
-  "derived": (covariance_tokens, segments, partition, trajectory_balance),
+  "derived": (
+    covariance_tokens,
+    segments,
+    partition,
+    trajectory_balance,
+    teacher_fields,
+  ),
 }
 # Hooks that hold one function; the others hold a tuple of them.
 SINGLE = ("advantage", "token_loss", "sequence_loss", "aggregate")

@@ -12,6 +12,8 @@ if pathlib.Path(kernels.__file__).resolve().parent != _OURS:
     " the PyPI package named kernels, or put this project first on the path"
   )
 
+from kernels.candidate_logprobs import candidate_logprobs  # noqa: E402
+from kernels.candidate_logprobs import top_tokens  # noqa: E402
 from kernels.token_logprobs import token_logprobs  # noqa: E402
 
-__all__ = ["token_logprobs"]
+__all__ = ["candidate_logprobs", "token_logprobs", "top_tokens"]

@@ -23,13 +23,16 @@ from rlvr_jax import rewards
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import state as state_lib
+from rlvr_jax import teaching
 from rlvr_jax import update
+from rlvr_jax import verbalization
 from rlvr_jax import warm_start
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import refill
 from rlvr_jax.rollouts import sampler
+from rlvr_jax.rollouts import teacher as teacher_lib
 
 
 class Phase(NamedTuple):
@@ -53,6 +56,8 @@ class Programs(NamedTuple):
   Attributes:
     warm_start: state of the supervised phase.
     demonstrations: (prompt set, seed, step) -> rollouts to imitate.
+    hinted_demonstrations: the same behind a teacher's prompts; None without
+      such.
     imitate: (state, rollouts) -> (state, metrics); donates state.
     train: state of the RL phase.
     embed: (params, prompts of a split) -> what the log-partition head reads of
@@ -64,6 +69,8 @@ class Programs(NamedTuple):
     plan: (state, prompts, measured, round) -> (Plan, Replay, metrics).
     collect: (params, seed, step, PromptBatch) -> (rollouts, metrics).
     merge: see `refill.merge`.
+    teach: (state, rollouts) -> (rollouts with a teacher's view, metrics); None
+      without a teacher.
     train_step: (state, rollouts, replayed) -> (state, metrics); donates state.
     take: (prompts of a split, indices) -> PromptBatch.
     decode: (params, PromptBatch) -> what an evaluation sums up.
@@ -72,6 +79,7 @@ class Programs(NamedTuple):
 
   warm_start: Phase
   demonstrations: Callable[..., Any]
+  hinted_demonstrations: Callable[..., Any] | None
   imitate: Callable[..., Any]
   train: Phase
   embed: Callable[..., Any] | None
@@ -82,6 +90,7 @@ class Programs(NamedTuple):
   plan: Callable[..., Any]
   collect: Callable[..., Any]
   merge: Callable[..., Any]
+  teach: Callable[..., Any] | None
   train_step: Callable[..., Any]
   take: Callable[..., Any]
   decode: Callable[..., Any]
@@ -173,6 +182,38 @@ def make_programs(
     embeddings = jax.ShapeDtypeStruct(
       (*shape, run.model.width), jnp.float32, sharding=rows
     )
+  teach = hinted = None
+  if run.teacher:
+    teach = jax.jit(
+      teaching.make_teach(
+        run,
+        method,
+        model,
+        vocabulary,
+        lambda x: jax.lax.with_sharding_constraint(x, rows),
+      ),
+      in_shardings=(state_shardings, rows),
+      out_shardings=(rows, whole),
+    )
+  if run.warm_start.hints:
+    hinted = picks(
+      functools.partial(
+        warm_start.hinted_demonstrations,
+        batch_size=run.warm_start.batch_size,
+        config=run.warm_start.hints,
+        pieces=teacher_lib.pieces_of(
+          run.teacher, vocabulary.encode, run.data.prompt_tokens
+        ),
+        prompt_tokens=run.teacher.prompt_tokens,
+        eos_id=vocabulary.eos_id,
+        pad_id=vocabulary.pad_id,
+      )
+    )
+
+  def observe(state, rollouts) -> records.TrainState:
+    state = curriculum_lib.observe(state, rollouts, replay=run.replay)
+    return teacher_lib.follow(state, run.teacher)
+
   return Programs(
     warm_start=warm_phase,
     demonstrations=picks(
@@ -182,6 +223,7 @@ def make_programs(
         pad_id=vocabulary.pad_id,
       )
     ),
+    hinted_demonstrations=hinted,
     imitate=compiled_update(
       warm_phase,
       method=warm_start.IMITATION,
@@ -212,12 +254,20 @@ def make_programs(
       in_shardings=(state_shardings, split, whole, whole),
       out_shardings=(rows, whole, whole),
     ),
-    collect=compiled_collect(collect_lib.collect, run.rollout, rows),
+    collect=compiled_collect(
+      functools.partial(
+        collect_lib.collect,
+        marker_table=verbalization.token_table(run.epistemic, vocabulary),
+      ),
+      run.rollout,
+      rows,
+    ),
     merge=jax.jit(
       refill.merge,
       in_shardings=(rows, rows, whole, whole),
       out_shardings=(rows, whole),
     ),
+    teach=teach,
     train_step=compiled_update(
       phase,
       method=method,
@@ -225,7 +275,7 @@ def make_programs(
       config=run.updates,
       temperature=run.rollout.temperature,
       head=curriculum.head,
-      observe=functools.partial(curriculum_lib.observe, replay=run.replay),
+      observe=observe,
     ),
     take=picks(prompts_lib.take),
     decode=jax.jit(
@@ -277,6 +327,8 @@ def trace(programs: Programs) -> None:
     programs.collect, state.params, state.seed, state.step, plan.prompts
   )
   state = state.replace(replay=replay)
+  if programs.teach:
+    rollouts, _ = jax.eval_shape(programs.teach, state, rollouts)
   jax.eval_shape(programs.train_step, state, rollouts, plan.replayed)
 
 

@@ -54,6 +54,9 @@ class PromptBatch:
     accuracy_estimates: f32[G], what selection took the policy's accuracy on
       the prompt for, not clipped; where there is an estimate.
     explored: f32[G], 1 on prompts that were drawn uniformly.
+    hints: what a teacher may be shown of each prompt, by the names of
+      `demonstrations.GOLD`: (i32[G, L] right-padded, f32[G, L] mask); where
+      one is.
   """
 
   prompt_tokens: jax.Array
@@ -63,6 +66,7 @@ class PromptBatch:
   embeddings: jax.Array | None = None
   accuracy_estimates: jax.Array | None = None
   explored: jax.Array | None = None
+  hints: dict[str, tuple[jax.Array, jax.Array]] | None = None
 
 
 @struct.dataclass
@@ -96,6 +100,13 @@ class RolloutBatch:
     is_correct: f32[B], the verifier's bit; never a shaped reward.
     outcomes: i32[B], index into `OUTCOMES`.
     old_logprobs: f32[B, T], trainer's weights at rollout time.
+    teacher_logprobs: f32[B, T], nats, of the same tokens under the teacher.
+    teacher_entropies: f32[B, T], nats, full vocabulary, of the teacher.
+    has_teacher: f32[B], 0 on rows for which there was no demonstration; their
+      other teacher fields mean nothing.
+    support_ids: i32[B, T, K], candidate tokens of a distillation loss; None
+      for the whole vocabulary.
+    teacher_support_logprobs: f32[B, T, K], nats, of them under the teacher.
   """
 
   prompts: PromptBatch
@@ -113,6 +124,11 @@ class RolloutBatch:
   is_correct: jax.Array | None = None
   outcomes: jax.Array | None = None
   old_logprobs: jax.Array | None = None
+  teacher_logprobs: jax.Array | None = None
+  teacher_entropies: jax.Array | None = None
+  has_teacher: jax.Array | None = None
+  support_ids: jax.Array | None = None
+  teacher_support_logprobs: jax.Array | None = None
 
 
 # How a row ended, in the order of `RolloutBatch.outcomes`.
@@ -184,6 +200,7 @@ class TrainState:
     opt_state: the optimizer's state for them.
     ref_params: the frozen reference, where a method names `ref_logprobs`;
       else None, as are the following where nothing asks for them.
+    teacher_params: of a teacher that follows the policy.
     log_partition: parameters of the log-partition head.
     log_partition_opt_state: its optimizer's state.
     prompt_stats: what selection remembers.
@@ -195,6 +212,7 @@ class TrainState:
   params: Any
   opt_state: Any
   ref_params: Any = None
+  teacher_params: Any = None
   log_partition: Any = None
   log_partition_opt_state: Any = None
   prompt_stats: PromptStats | None = None

@@ -8,7 +8,7 @@ key can go unread.
 from collections.abc import Mapping
 import dataclasses
 import types
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from rlvr_jax import errors
 from rlvr_jax import names
@@ -18,7 +18,7 @@ def typed(cls: type, block: Mapping[str, Any], path: str) -> Any:
   """An instance of a settings dataclass.
 
   Args:
-    cls: a frozen dataclass of int, float, str, bool, tuple or further
+    cls: a frozen dataclass of int, float, str, bool, tuple[X, ...] or further
       dataclasses; `X | None` for a block that may be left out.
     block: values by field name.
     path: of the block, for messages, such as "config.rollout".
@@ -54,13 +54,16 @@ def _value(hint: type, value: Any, path: str) -> Any:
     hint = get_args(hint)[0]
   if dataclasses.is_dataclass(hint):
     return typed(hint, value, path)
+  if get_origin(hint) is tuple and isinstance(value, (tuple, list)):
+    (item, _) = get_args(hint)
+    return tuple(_value(item, x, f"{path}[{i}]") for i, x in enumerate(value))
   if hint is float and type(value) is int:
     return float(value)
   # `bool` is an `int` to isinstance; here 1 and True are different things.
   if type(value) is not hint:
     raise errors.UserError(
       f"{path} is {value!r}, a {type(value).__name__}:"
-      f" it takes a {hint.__name__}"
+      f" it takes a {getattr(hint, '__name__', hint)}"
     )
   return value
 

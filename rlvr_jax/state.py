@@ -45,8 +45,11 @@ def new_state(
   run, method, select = experiment
   optimizer = optimizers.make_optimizer(run.optimizer)
   state = around(params, run.seed, optimizer)
-  if update.needs_reference(method, run.updates):
+  weights = run.teacher.weights if run.teacher else ""
+  if update.needs_reference(method, run.updates) or weights == "frozen":
     state = state.replace(ref_params=params)
+  if weights == "ema":
+    state = state.replace(teacher_params=params)
   if head := experiment_lib.make_head(run):
     if initial_log_partition is None:
       initial_log_partition = jnp.asarray(head.config.initial)

@@ -8,7 +8,6 @@ again in the same folder resumes and ends with the same numbers.
 
 import math
 import pathlib
-import time
 from typing import Any
 
 import jax
@@ -22,9 +21,11 @@ from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
 from rlvr_jax import launch
 from rlvr_jax import programs as programs_lib
+from rlvr_jax import record as record_lib
 from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import summary
+from rlvr_jax import teaching
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
@@ -50,6 +51,8 @@ def main() -> None:
       experiment.run.data,
       experiment.run.rollout.completion_tokens,
       folder / workdir_lib.DATA,
+      teaching.hints(experiment.run),
+      experiment.run.out_of_domain,
     )
     programs = programs_lib.make_programs(experiment, task, mesh)
     programs_lib.trace(programs)
@@ -86,10 +89,11 @@ def train(
     prompts = gather.prompts_with_embeddings(
       run, programs, None if first_step else state.params, folder
     )
-    with Record(folder, first_step) as record:
+    with record_lib.Record(folder, first_step) as record:
       if first_step == 0:
-        evaluated = held_out(run, programs, state.params, programs.task.test)
-        record.write(0, probed, evaluated, {})
+        record.write(0, probed, evaluate_all(run, programs, state.params), {})
+        if warning := record.warning(run.epistemic):
+          progress.say(warning)
       return loop(
         state,
         first_step,
@@ -109,26 +113,29 @@ def loop(
   run: experiment_lib.Run,
   programs: programs_lib.Programs,
   prompts: records.PromptBatch,
-  record: "Record",
+  record: record_lib.Record,
   saved: checkpoints.Checkpoints,
   progress: progress_lib.Progress,
   stop: launch.StopRequest,
 ) -> bool:
   """The loop: collect, update, measure, save; False if asked to stop."""
   for step in range(first_step + 1, run.num_steps + 1):
-    clock = Clock()
+    clock = record_lib.Clock()
     state, rollouts, replayed, sampled = gather.gather(
       run, programs, state, prompts
     )
     sampled = clock.wait("rollout_secs", sampled)
+    if programs.teach:
+      rollouts, taught = programs.teach(state, rollouts)
+      sampled |= clock.wait("teacher_secs", taught)
     if step == first_step + 1:
       check_rollouts(rollouts, run.log_partition is not None)
     state, updated = programs.train_step(state, rollouts, replayed)
     metrics = sampled | clock.wait("update_secs", updated)
     check_finite(step, metrics)
-    evaluated = None
+    evaluated = {}
     if step % run.evaluation.every_steps == 0 or step == run.num_steps:
-      evaluated = held_out(run, programs, state.params, programs.task.test)
+      evaluated = evaluate_all(run, programs, state.params)
       clock.lap("evaluation_secs")
     record.write(step, metrics, evaluated, clock.secs)
     progress.update("training", step, run.num_steps, record.headline())
@@ -139,6 +146,16 @@ def loop(
     if last:
       return step == run.num_steps
   return True
+
+
+def evaluate_all(
+  run: experiment_lib.Run, programs: programs_lib.Programs, params: Any
+) -> dict[str, evaluation.Evaluation]:
+  """Evaluates on all held-out problems: "eval", and "ood" where there are."""
+  found = {"eval": held_out(run, programs, params, programs.task.test)}
+  if further := programs.task.out_of_domain:
+    found["ood"] = held_out(run, programs, params, further)
+  return found
 
 
 def held_out(
@@ -155,6 +172,7 @@ def held_out(
     prompt_set,
     config=run.evaluation,
     vocabulary=programs.task.vocabulary,
+    markers=run.epistemic.markers if run.epistemic else (),
   )
 
 
@@ -183,8 +201,11 @@ def warm_parameters(
       folder / workdir_lib.WARM_START_METRICS, step or -1
     ) as file:
 
-      def imitate(state, prompt_set):
-        batch = programs.demonstrations(prompt_set, state.seed, state.step)
+      def imitate(state, prompt_set, step):
+        draw = programs.demonstrations
+        if config.hints and step % config.hints.every == 0:
+          draw = programs.hinted_demonstrations
+        batch = draw(prompt_set, state.seed, state.step)
         return programs.imitate(state, batch, None)
 
       def report(step: int, metrics: dict[str, float]) -> None:
@@ -262,92 +283,6 @@ def check_finite(step: int, metrics: dict[str, float]) -> None:
     raise errors.UserError(
       f"step {step} gave {shown}: lower config.optimizer.learning_rate or"
       " config.optimizer.clip_norm; the last checkpoint is untouched"
-    )
-
-
-class Clock:
-  """Seconds of the phases of one step, by name."""
-
-  def __init__(self):
-    self.secs: dict[str, float] = {}
-    self._last = time.perf_counter()
-
-  def lap(self, name: str) -> None:
-    """Books the time since the last lap under the name."""
-    now = time.perf_counter()
-    self.secs[name] = now - self._last
-    self._last = now
-
-  def wait(self, name: str, metrics: dict[str, jax.Array]) -> dict[str, float]:
-    """Fetches metrics, which waits for their program, and books the time."""
-    fetched = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    self.lap(name)
-    return fetched
-
-
-class Record:
-  """The files of a run: metrics, samples and times of every step."""
-
-  def __init__(self, folder: pathlib.Path, first_step: int):
-    """Goes on after `first_step`; later lines are dropped."""
-    last = first_step or -1
-    lines = [
-      line
-      for line in writers.read_lines(folder / workdir_lib.METRICS)
-      if line["step"] <= last
-    ]
-    if first_step and (not lines or lines[-1]["step"] != first_step):
-      raise errors.UserError(
-        f"{folder / workdir_lib.METRICS} does not reach step {first_step}, the"
-        " step of the newest checkpoint: put the file back, or start anew in"
-        " another folder"
-      )
-    self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
-    self._metrics = writers.JsonLines(folder / workdir_lib.METRICS, last)
-    self._samples = writers.JsonLines(folder / workdir_lib.SAMPLES, last)
-    self._timing = writers.JsonLines(folder / workdir_lib.TIMING, last)
-    self._reward = self._pass_at_1 = self._tokens_per_sec = 0.0
-
-  def __enter__(self) -> "Record":
-    return self
-
-  def __exit__(self, *error) -> None:
-    for file in (self._metrics, self._samples, self._timing):
-      file.close()
-
-  def write(
-    self,
-    step: int,
-    metrics: dict[str, float],
-    evaluated: evaluation.Evaluation | None,
-    secs: dict[str, float],
-  ) -> None:
-    """Books one step."""
-    tokens = int(metrics.get("rollout/tokens", 0))
-    self.total_tokens += tokens + int(metrics.get("rollout/probe_tokens", 0))
-    line = {"step": step} | dict(sorted(metrics.items()))
-    line["rollout/total_tokens"] = self.total_tokens
-    if evaluated:
-      line |= {f"eval/{k}": v for k, v in evaluated.metrics.items()}
-      self._pass_at_1 = evaluated.metrics["pass_at_1"]
-      for sample in evaluated.samples:
-        self._samples.write({"step": step} | sample)
-    self._metrics.write(line)
-    self._timing.write({"step": step} | secs)
-    self._reward = metrics.get("train/reward", 0.0)
-    busy = secs.get("rollout_secs", 0.0) + secs.get("update_secs", 0.0)
-    self._tokens_per_sec = tokens / busy if busy else 0.0
-
-  def sync(self) -> None:
-    """Makes the record survive a power cut; before every checkpoint."""
-    self._metrics.sync()
-    self._samples.sync()
-
-  def headline(self) -> str:
-    """The numbers that the progress line shows."""
-    return (
-      f"reward {self._reward:.2f} · held-out pass@1 {self._pass_at_1:.3f}"
-      f" · {self._tokens_per_sec / 1000:.0f}k tokens/s"
     )
 
 

@@ -79,6 +79,11 @@ def train_step(
     The state after, and metrics by name, f32[] each.
   """
   forward = functools.partial(_score, model, temperature, head)
+  # Only the pass inside the gradient looks at candidate tokens.
+  live = functools.partial(
+    forward,
+    has_support="support_logprobs" in objective_lib.needed_fields(method),
+  )
   micro = config.num_micro_batches * config.num_minibatches
   batches = [_batch(state, rollouts, method, head, is_replayed=0.0)]
   if replayed is not None:
@@ -98,7 +103,7 @@ def train_step(
   def update(carry, parts: tuple[parts_lib.Part, ...]):
     learned, opt_states = carry
     grads, measured = _gradient(
-      learned, parts, forward, method, head, config.num_micro_batches
+      learned, parts, forward, live, method, head, config.num_micro_batches
     )
     measured |= {"policy/grad_norm": optax.tree.norm(grads.policy)}
     if head:
@@ -195,8 +200,14 @@ def _token_uniforms(state: records.TrainState, fields: Fields) -> jax.Array:
 
 
 def _score(
-  model, temperature, head, params, part: parts_lib.Part
+  model,
+  temperature,
+  head,
+  params,
+  part: parts_lib.Part,
+  has_support: bool = False,
 ) -> scoring.TokenScores:
+  support_ids = part.fields.get("support_ids") if has_support else None
   return scoring.score_completions(
     model,
     params,
@@ -204,6 +215,8 @@ def _score(
     part.completion_tokens,
     temperature=temperature,
     pooling=head.config.pooling if head else "mean",
+    support_ids=support_ids,
+    full_support=has_support and support_ids is None,
   )
 
 
@@ -222,6 +235,7 @@ def _in_parts(forward, params, batch: parts_lib.Part, num_parts: int):
     entropies=rows(scores.entropies),
     mean_logprobs=rows(scores.mean_logprobs),
     embeddings=None,
+    support_logprobs=None,
   )
 
 
@@ -232,7 +246,13 @@ def _live_fields(scores: scoring.TokenScores, fields: Fields) -> Fields:
     | fields
     | {
       name: getattr(scores, name)
-      for name in ("logprobs", "entropies", "mean_logprobs")
+      for name in (
+        "logprobs",
+        "entropies",
+        "mean_logprobs",
+        "support_logprobs",
+      )
+      if getattr(scores, name) is not None
     }
   )
 
@@ -255,6 +275,7 @@ def _gradient(
   learned: Learned,
   batches: tuple[parts_lib.Part, ...],
   forward,
+  live,
   method: objective_lib.Objective,
   head: partition_head.Head | None,
   num_micro_batches: int,
@@ -262,11 +283,12 @@ def _gradient(
   """Gradient of the loss of one update over all of its batches, and metrics.
 
   The batches (fresh rollouts, then replayed rows) share the denominators of
-  the loss; the policy's metrics are those of the first.
+  the loss; the policy's metrics are those of the first. `live` is the forward
+  pass with all that the loss reads, `forward` the one that credit reads.
   """
 
   def loss(learned, part: parts_lib.Part, denominators):
-    scores = forward(learned.policy, part)
+    scores = live(learned.policy, part)
     fields = _live_fields(scores, part.fields)
     fields |= _log_partition(head, learned, part, scores)
     if denominators is None:

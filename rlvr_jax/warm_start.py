@@ -4,7 +4,7 @@ Likelihood is one more objective of the same update: a demonstration is a
 rollout whose every token counts alike.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 
@@ -13,11 +13,48 @@ import jax.numpy as jnp
 
 from rlvr_jax import keys
 from rlvr_jax import losses
+from rlvr_jax import names
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import records
+from rlvr_jax import settings
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import selection
+from rlvr_jax.data import templates
+from rlvr_jax.rollouts import demonstrations as teacher_contexts
+
+
+@dataclasses.dataclass(frozen=True)
+class HintsConfig:
+  """Demonstrations behind a teacher's prompt, so that hints mean something.
+
+  Example: HintsConfig(every=4, copy_frac=0.8).
+  """
+
+  # One batch in so many is behind teacher prompts.
+  every: int
+  # Share of rows that are to be answered with the very demonstration shown;
+  # were the two drawn apart, the model would learn to ignore hints.
+  copy_frac: float = 0.8
+  # Contexts that these batches take in turn.
+  contexts: tuple[str, ...] = ("sibling",)
+
+  def __post_init__(self):
+    settings.require(
+      self.every >= 1,
+      f"config.warm_start.hints.every is {self.every}: set it to 1 or more",
+    )
+    settings.require(
+      0.0 <= self.copy_frac <= 1.0,
+      f"config.warm_start.hints.copy_frac is {self.copy_frac}: a share lies in"
+      " 0 .. 1",
+    )
+    for name in self.contexts:
+      settings.require(
+        name in teacher_contexts.CONTEXTS,
+        f"config.warm_start.hints.contexts has {name!r}:"
+        f" {names.did_you_mean(name, teacher_contexts.CONTEXTS)}",
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +72,8 @@ class WarmStartConfig:
   # Folder of a run whose finished warm start is taken instead: what differs
   # between two runs is then what came after. "" for none.
   source: str = ""
+  # Batches with a teacher's prompts among the others.
+  hints: HintsConfig | None = None
 
 
 def _all_ones(*, valid: jax.Array) -> jax.Array:
@@ -76,23 +115,106 @@ def demonstrations(
     batch_size=batch_size,
     stream="warm_start_order",
   )
+  number, uniforms = _draws(prompt_set, ids, seed, step)
+  tokens = _demonstration(prompt_set, ids, uniforms(0) * number)
+  return _rollouts(prompts_lib.take(prompt_set.prompts, ids), tokens, pad_id)
+
+
+def hinted_demonstrations(
+  prompt_set: prompts_lib.PromptSet,
+  seed: jax.Array,
+  step: jax.Array,
+  batch_size: int,
+  *,
+  config: HintsConfig,
+  pieces: Sequence[templates.Piece],
+  prompt_tokens: int,
+  eos_id: int,
+  pad_id: int,
+) -> records.RolloutBatch:
+  """The demonstrations of one step, behind prompts that show one.
+
+  Args:
+    prompt_set: the training split.
+    seed: i32[], run seed.
+    step: i32[].
+    batch_size: prompts of the step.
+    config: of the hints.
+    pieces: of the teacher's template.
+    prompt_tokens: length of the teacher's prompt bucket.
+    eos_id: end token, not shown.
+    pad_id: padding token.
+
+  Returns:
+    RolloutBatch of batch_size rows, in groups of one.
+  """
+  plain = demonstrations(prompt_set, seed, step, batch_size, pad_id)
+  ids = plain.prompts.prompt_ids
+  number, uniforms = _draws(prompt_set, ids, seed, step)
+  first = _demonstration(prompt_set, ids, jnp.zeros_like(number))
+  drawn = _demonstration(prompt_set, ids, uniforms(1) * number)
+
+  # What is shown, and the demonstration that it comes from.
+  def shown(context: str):
+    if context == "sibling":
+      return drawn, (drawn != pad_id) & (drawn != eos_id), drawn
+    tokens, mask = plain.prompts.hints[context]
+    return tokens, mask > 0, first
+
+  options = [shown(context) for context in config.contexts]
+  width = max(tokens.shape[1] for tokens, _, _ in options)
+  widen = lambda x: jnp.pad(x, ((0, 0), (0, width - x.shape[1])))
+  tokens, mask = (
+    jnp.stack([widen(option[i]) for option in options]) for i in (0, 1)
+  )
+  origin = jnp.stack([option[2] for option in options])
+  turn = step // config.every % len(options)
+  tokens, mask, origin = tokens[turn], mask[turn], origin[turn]
+  filled, _ = templates.fill(
+    pieces,
+    plain.prompts.replace(hints=None),
+    tokens,
+    mask.astype(jnp.float32),
+    width=prompt_tokens,
+    pad_id=pad_id,
+  )
+  copies = uniforms(2) < config.copy_frac
+  target = jnp.where(copies[:, None], origin, plain.completion_tokens)
+  return _rollouts(filled, target, pad_id)
+
+
+def _draws(prompt_set, ids, seed, step):
+  """Demonstrations per prompt f32[B]; and a maker of uniforms f32[B]."""
   key = keys.stream_key(seed, "warm_start_draw", step)
-  uniforms = jax.vmap(
-    lambda prompt: jax.random.uniform(jax.random.fold_in(key, prompt))
-  )(ids)
-  number = prompt_set.num_demonstrations[ids]
-  chosen = (uniforms * number.astype(jnp.float32)).astype(jnp.int32)
-  tokens = prompt_set.demonstrations[
-    prompt_set.first_demonstration[ids] + chosen
-  ]
-  rows = jnp.arange(batch_size, dtype=jnp.int32)
+
+  def uniforms(number: int) -> jax.Array:
+    own = lambda prompt: jax.random.fold_in(key, prompt)
+    # The first draw of a prompt has no number of its own.
+    keyed = (
+      own
+      if not number
+      else lambda prompt: jax.random.fold_in(own(prompt), number)
+    )
+    return jax.vmap(lambda prompt: jax.random.uniform(keyed(prompt)))(ids)
+
+  return prompt_set.num_demonstrations[ids].astype(jnp.float32), uniforms
+
+
+def _demonstration(prompt_set, ids, place: jax.Array) -> jax.Array:
+  """i32[B, T], the demonstrations at these places of their prompts."""
+  chosen = prompt_set.first_demonstration[ids] + place.astype(jnp.int32)
+  return prompt_set.demonstrations[chosen]
+
+
+def _rollouts(prompts, tokens, pad_id: int) -> records.RolloutBatch:
+  rows = jnp.arange(tokens.shape[0], dtype=jnp.int32)
   return records.RolloutBatch(
-    prompts=prompts_lib.take(prompt_set.prompts, ids),
+    prompts=prompts,
     completion_tokens=tokens,
     completion_mask=(tokens != pad_id).astype(jnp.float32),
     group_ids=rows,
     sample_index=jnp.zeros_like(rows),
-    valid=jnp.ones(batch_size, jnp.float32),
+    valid=jnp.ones(tokens.shape[0], jnp.float32),
   )
 
 
@@ -111,7 +233,7 @@ def run(
   Args:
     state: fresh, or restored from a stop.
     prompt_set: the training split.
-    step_function: compiled (state, prompt set) -> (state, metrics).
+    step_function: compiled (state, prompt set, step) -> (state, metrics).
     validate: parameters -> pass@1 on the validation prompts.
     config: when to stop.
     report: called with the step and its metrics at every validation.
@@ -122,7 +244,7 @@ def run(
   """
   step = int(jax.device_get(state.step))
   while step < config.num_steps:
-    state, metrics = step_function(state, prompt_set)
+    state, metrics = step_function(state, prompt_set, step)
     step += 1
     if step % config.validate_every_steps == 0 or step == config.num_steps:
       accuracy = validate(state.params)

@@ -22,6 +22,10 @@ def fields(*, moved: bool = True, **changes) -> dict[str, jax.Array]:
   mask = found["completion_mask"]
   normal = lambda seed: jax.random.normal(jax.random.key(seed), mask.shape)
   inside = lambda x: jnp.where(mask > 0, x, 0.0)
+  # Log-probabilities of three candidates of a larger vocabulary.
+  support = lambda seed: jnp.log(
+    jax.random.dirichlet(jax.random.key(seed), jnp.ones(4), mask.shape)[..., :3]
+  )
   old = found["sampler_logprobs"] - 1.0
   step = 0.3 * jnp.clip(normal(0), -3.0, 3.0) if moved else 0.0
   return found | {
@@ -34,6 +38,14 @@ def fields(*, moved: bool = True, **changes) -> dict[str, jax.Array]:
     "frozen_entropies": inside(jnp.abs(normal(4))),
     "mean_logprobs": inside(old - 2.0),
     "token_uniforms": jax.random.uniform(jax.random.key(5), mask.shape),
+    "teacher_logprobs": inside(jnp.minimum(old + 0.7 * normal(7), -0.01)),
+    "teacher_entropies": inside(jnp.abs(normal(8))),
+    # Every third row has no demonstration.
+    "has_teacher": (jnp.arange(mask.shape[0]) % 3 != 2).astype(jnp.float32),
+    "support_logprobs": jnp.where(mask[..., None] > 0, support(9), 0.0),
+    "teacher_support_logprobs": jnp.where(
+      mask[..., None] > 0, support(10), 0.0
+    ),
     # One number per prompt.
     "log_partition": 0.5 + 0.25 * found["group_ids"].astype(jnp.float32),
     "prompt_normals": normal(6)[:, 0][found["group_ids"]],
@@ -59,5 +71,11 @@ def credited_fields() -> dict[str, jax.Array]:
     "clip_cov_tokens": some(0.2),
     "kl_cov_tokens": some(0.2),
     "anchor_logprobs": found["ref_logprobs"],
+    "student_logprobs": found["old_logprobs"],
+    "d_hat": (found["old_logprobs"] - found["teacher_logprobs"])
+    * found["has_teacher"][:, None],
+    "srpo_weights": jnp.exp(-found["teacher_entropies"]),
+    "teacher_mix": jnp.asarray(0.5),
+    "teacher_clip": jnp.asarray(1.0),
     "inv_temp": jnp.asarray(2.0),
   }

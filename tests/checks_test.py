@@ -54,7 +54,28 @@ def _message(call, *arguments, **keywords):
       "old_logprobs has shape (2, 4), but logprobs has T = 3: give both the"
       " same number of tokens",
     ),
+    (
+      {
+        "support_logprobs": -jnp.ones((2, 3, 4)),
+        "teacher_support_logprobs": -jnp.ones((2, 3, 5)),
+      },
+      "teacher_support_logprobs has shape (2, 3, 5), but support_logprobs has"
+      " K = 4: give both the same number of candidates",
+    ),
     # Values.
+    (
+      {
+        "teacher_logprobs": _floats([_NAN], [-1.0], [_NAN]),
+        "has_teacher": _floats(0.0, 1.0, 1.0),
+      },
+      "teacher_logprobs[2, 0] is nan: mask the cell out, or mend what computed"
+      " it",
+    ),
+    (
+      {"support_logprobs": _floats([[-1.0, 0.5]])},
+      "support_logprobs[0, 0, 1] is 0.5: log-probabilities are at most 0; pass"
+      " neither probabilities nor logits",
+    ),
     (
       {"rewards": _floats(1.0, _NAN)},
       "rewards[1] is nan: set valid to 0 on rows that could not be judged",
@@ -106,6 +127,19 @@ def test_the_message_names_field_value_and_remedy(fields, message):
     # Rounding lifts the log-probability of a certain token above 0, and the
     # entropy of a certain distribution below it.
     {"logprobs": _floats([1e-6]), "entropies": _floats([-1e-6])},
+    # A row without a teacher may hold anything in its teacher's fields.
+    {
+      "teacher_logprobs": _floats([-1.0, -1.0], [_NAN, -float("inf")]),
+      "teacher_support_logprobs": jnp.full((2, 2, 3), _NAN).at[0].set(-1.0),
+      "has_teacher": _floats(1.0, 0.0),
+    },
+    # So may padding, and a candidate may be one that is never given.
+    {
+      "support_logprobs": _floats(
+        [[-1.0, -float("inf")], [_NAN, 3.0]],
+      ),
+      "completion_mask": _floats([1.0, 0.0]),
+    },
     # Zero-sized: no rows, no complaint.
     {"rewards": jnp.zeros(0), "valid": jnp.zeros(0)},
     # A name of the user's own means what the user says.

@@ -39,8 +39,11 @@ _IN_HOOKS = [
 ]
 _DERIVED = names.public_functions(derived)
 # The field that a keyword takes where no field has the keyword's name.
-_ALIASES = {"anchor_logprobs": "ref_logprobs"}
-_SCALARS = {"inv_temp": 2.0}
+_ALIASES = {
+  "anchor_logprobs": "ref_logprobs",
+  "student_logprobs": "old_logprobs",
+}
+_SCALARS = {"inv_temp": 2.0, "teacher_mix": 0.5, "teacher_clip": 1.0}
 _each_in_its_hook = pytest.mark.parametrize(
   "hook, function", _IN_HOOKS, ids=lambda x: getattr(x, "__name__", x)
 )
@@ -158,6 +161,7 @@ def test_float64_stays_float64(method):
 def test_it_is_reached_by_its_name(hook, function):
   name, aliases = function.__name__, _aliases(function)
   config = {"derived": tuple(_DERIVED), "scalars": _SCALARS}
+  config |= {name: _aliases(f) for name, f in _DERIVED.items()}
   if hook != "sequence_loss":
     config["token_loss"] = "reinforce"
   if hook in hooks.SINGLE:
@@ -207,12 +211,15 @@ _SETTINGS = {
   "clip_cov_tokens": dict(select_frac=1.0, cov_low=-0.3, cov_high=0.3),
   "kl_cov_tokens": dict(select_frac=0.2),
   "trajectory_balance": dict(w_mode="sequence"),
+  "reversed_teacher": dict(mode="sign"),
+  # The mean entropy of the batch lies between off and on.
+  "antisd": dict(warm_entropy=1.0, off_frac=0.7),
 }
 # Who reads a derived field; any number per row can be a log-partition.
 _BALANCE = functools.partial(
   _bound,
   losses.trajectory_balance,
-  **_ALIASES,
+  **_aliases(losses.trajectory_balance),
   **_SETTINGS["trajectory_balance"],
 )
 _READERS = {
@@ -220,6 +227,8 @@ _READERS = {
   "planning_tokens": dict(token_weights=(_bound(token_weights.hicra_weights),)),
   "clip_cov_tokens": dict(token_loss=_bound(losses.clip_cov)),
   "kl_cov_tokens": dict(token_loss=_bound(losses.kl_cov)),
+  "d_hat": dict(token_weights=(_bound(token_weights.reversed_teacher),)),
+  "srpo_weights": dict(token_loss=_bound(losses.srpo)),
   "zero_anchor": dict(
     token_loss=None, sequence_loss=_BALANCE(anchor_logprobs="zero_anchor")
   ),
@@ -270,20 +279,19 @@ def _compiled(hook, function):
 
 def _run(hook, function, fields):
   """Loss, counts and gradients in what is learned."""
-  names = ("logprobs", "entropies", "log_partition")
+  names = ("logprobs", "entropies", "support_logprobs", "log_partition")
   live = {name: fields[name] for name in names}
   return _compiled(hook, function)(live, fields)
 
 
 def _spoilt(fields, cells):
   """NaN in all float fields, tokens of phrases in the others."""
-  shape = cells.shape
+  junk = lambda x: jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 4
+  wide = lambda x: cells.reshape(*cells.shape, *(1,) * (x.ndim - 2))
   return fields | {
-    name: jnp.where(
-      cells, jnp.nan if jnp.issubdtype(x.dtype, jnp.floating) else 4, x
-    ).astype(x.dtype)
+    name: jnp.where(wide(x), junk(x), x).astype(x.dtype)
     for name, x in fields.items()
-    if x.shape == shape and name != "completion_mask"
+    if x.shape[:2] == cells.shape and name != "completion_mask"
   }
 
 
@@ -294,7 +302,8 @@ def test_padding_is_inert(hook, function):
   dirty = _run(hook, function, _spoilt(fields, fields["completion_mask"] == 0))
   jax.tree.map(np.testing.assert_array_equal, clean, dirty)
   # There is something that a NaN could have spoilt.
-  assert jnp.max(jnp.abs(clean[1]["logprobs"])) > 1e-3
+  policy = ("logprobs", "support_logprobs")
+  assert max(jnp.max(jnp.abs(clean[1][name])) for name in policy) > 1e-3
 
 
 @_each_computed
@@ -392,6 +401,23 @@ _OTHER = {
     units="accuracy",
   ),
   "noise_log_partition": dict(mean=1.0, std=0.5),
+  "reversed_teacher": dict(
+    gate="all", mode="ratio", threshold=0.5, normalize="row_mean"
+  ),
+  "antisd": dict(warm_entropy=0.0, off_frac=0.5),
+  "srpo_weights": dict(temperature=2.0),
+  "sdpo": dict(alpha=0.0, tail=False, max_ratio=1.01),
+  "sdpo_token": dict(max_ratio=1.01),
+  "opsd": dict(beta=1.0),
+  "sdft": dict(direction="student_teacher"),
+  "srpo": dict(
+    alpha=1.0,
+    tail=False,
+    max_ratio=1.01,
+    clip_low=0.4,
+    clip_high=0.4,
+    dual_clip=1.1,
+  ),
 }
 
 

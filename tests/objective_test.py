@@ -199,7 +199,7 @@ def test_a_method_by_hand():
     ({"token_weights": ("nope",)}, "config.token_weights is 'nope'"),
     (
       {"token_weights": ("mixed_groups",)},
-      "config.token_weights is 'mixed_groups': choose one of empg_weights,",
+      "config.token_weights is 'mixed_groups': choose one of antisd,",
     ),
     (
       {"reward_shaping": ("overlong_penality",)},

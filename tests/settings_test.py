@@ -54,3 +54,16 @@ def test_require_raises_its_message():
   settings.require(True, "no")
   with pytest.raises(errors.UserError, match="no"):
     settings.require(False, "no")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Many:
+  names: tuple[str, ...] = ()
+
+
+def test_a_tuple_is_typed_item_by_item():
+  assert settings.typed(_Many, {"names": ["a", "b"]}, "x").names == ("a", "b")
+  with pytest.raises(errors.UserError, match=r"x.names\[1\] is 2, a int"):
+    settings.typed(_Many, {"names": ("a", 2)}, "x")
+  with pytest.raises(errors.UserError, match="x.names is 'a', a str"):
+    settings.typed(_Many, {"names": "a"}, "x")

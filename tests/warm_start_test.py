@@ -5,7 +5,9 @@ import functools
 import jax
 import numpy as np
 import optax
+import pytest
 
+from rlvr_jax import errors
 from rlvr_jax import optimizers
 from rlvr_jax import update
 from rlvr_jax import warm_start
@@ -88,9 +90,10 @@ def _run(target=2.0, steps=40, stop_after=None, accuracies=None):
   )
   reports, taken = [], []
 
-  def counted(*arguments):
+  def counted(state, prompt_set, number):
+    assert number == len(taken)
     taken.append(1)
-    return step(*arguments)
+    return step(state, prompt_set)
 
   state, complete = warm_start.run(
     state,
@@ -125,3 +128,91 @@ def test_it_stops_when_asked_and_is_not_complete():
 def test_a_stop_at_the_last_step_is_complete():
   steps, complete, _ = _run(steps=10, stop_after=10)
   assert (steps, complete) == (10, True)
+
+
+# ------------------------------------------------------- behind hints
+
+_HINTED_ROWS = [
+  {"prompt": "1+2=", "demonstrations": "3\n03\n003", "answer": 3},
+  {"prompt": "4+1=", "demonstrations": "5\n05", "answer": 5},
+]
+_PIECES = ("demonstration", _V.encode("|"), "prompt")
+
+
+def _hinted(step, copy_frac, contexts):
+  prompt_set = prompts_lib.prompt_set(
+    _HINTED_ROWS,
+    _V,
+    4,
+    5,
+    ("answer",),
+    {"gold_answer": lambda r: "#" + str(r["answer"])},
+  )
+  draw = jax.jit(
+    functools.partial(
+      warm_start.hinted_demonstrations,
+      batch_size=2,
+      config=warm_start.HintsConfig(2, copy_frac, contexts),
+      pieces=_PIECES,
+      prompt_tokens=9,
+      eos_id=_V.eos_id,
+      pad_id=_V.pad_id,
+    )
+  )
+  batch = draw(jax.device_put(prompt_set), 0, step)
+  plain = warm_start.demonstrations(
+    jax.device_put(prompt_set), 0, step, 2, _V.pad_id
+  )
+  for b, prompt_id in enumerate(np.asarray(batch.prompts.prompt_ids)):
+    real = np.asarray(batch.prompts.prompt_mask[b]) > 0
+    prompt = _V.decode(np.asarray(batch.prompts.prompt_tokens[b])[real])
+    shown, _, asked = prompt.partition("|")
+    assert asked == _HINTED_ROWS[prompt_id]["prompt"]
+    yield (
+      prompt_id,
+      shown,
+      _V.decode(batch.completion_tokens[b]),
+      _V.decode(plain.completion_tokens[b]),
+    )
+
+
+def test_what_is_shown_is_what_is_to_be_said():
+  seen = set()
+  for step in range(20):
+    for _, shown, target, _ in _hinted(step, 1.0, ("sibling",)):
+      assert shown == target
+      seen.add(shown)
+  assert seen == {"3", "03", "003", "5", "05"}
+
+
+def test_without_copies_the_target_is_drawn_apart():
+  pairs = set()
+  for step in range(20):
+    for _, shown, target, plain in _hinted(step, 0.0, ("sibling",)):
+      assert target == plain
+      pairs.add((shown, target))
+  assert {("3", "03"), ("03", "3"), ("5", "5"), ("05", "5")} <= pairs
+
+
+def test_contexts_take_turns_and_an_answer_stands_for_the_first():
+  for step, answers in ((0, False), (2, True), (4, False), (6, True)):
+    for prompt_id, shown, target, _ in _hinted(
+      step, 1.0, ("sibling", "gold_answer")
+    ):
+      assert shown.startswith("#") == answers
+      if answers:
+        first = _HINTED_ROWS[prompt_id]["demonstrations"].split("\n")[0]
+        assert target == first
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    (dict(every=0), "config.warm_start.hints.every is 0"),
+    (dict(copy_frac=1.5), "config.warm_start.hints.copy_frac is 1.5"),
+    (dict(contexts=("answer",)), "config.warm_start.hints.contexts"),
+  ],
+)
+def test_bad_hints_are_named(changes, message):
+  with pytest.raises(errors.UserError, match=message):
+    warm_start.HintsConfig(**({"every": 4} | changes))

@@ -1,10 +1,11 @@
 """Credit per response: rewards and groups in, advantages f32[B] out.
 
 A function may return (advantages, keep) as well: rows with keep 0 leave the
-loss. `mixed_groups` returns keep alone.
+loss. `mixed_groups` and `with_teacher` return keep alone.
 """
 
 from rlvr_jax.advantages.filters import mixed_groups
+from rlvr_jax.advantages.filters import with_teacher
 from rlvr_jax.advantages.global_batch import reinforce_pp_advantages
 from rlvr_jax.advantages.global_batch import reinforce_pp_baseline_advantages
 from rlvr_jax.advantages.group import dr_grpo_advantages
@@ -20,4 +21,5 @@ __all__ = [
   "reinforce_pp_baseline_advantages",
   "rloo_advantages",
   "signed_advantages",
+  "with_teacher",
 ]

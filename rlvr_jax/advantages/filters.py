@@ -1,6 +1,7 @@
 """Rows to leave out of the loss, once their advantages are known.
 
 mixed_groups: groups whose samples are neither all right nor all wrong.
+with_teacher: rows that a teacher has seen.
 """
 
 import jax
@@ -47,3 +48,33 @@ def mixed_groups(
   checks.arguments(is_correct=is_correct, group_ids=group_ids, valid=valid)
   accuracy = masked.group_mean(is_correct, group_ids, valid)
   return ((accuracy > 0) & (accuracy < 1)).astype(is_correct.dtype)
+
+
+def with_teacher(*, has_teacher: jax.Array) -> jax.Array:
+  """Keeps the rows that have a teacher.
+
+  keep = has_teacher > 0
+
+  See "Reinforcement Learning via Self-Distillation"
+  (https://arxiv.org/abs/2601.20802), whose means count such rows alone [code:
+  lasgroup/SDPO:verl/trainer/ppo/core_algos.py].
+  Neutral setting: with a teacher on every row it keeps all.
+  Differs from the paper: no.
+
+  Example:
+    >>> import jax.numpy as jnp
+    >>> from rlvr_jax import advantages
+    >>> advantages.with_teacher(has_teacher=jnp.array([1.0, 0.0])).tolist()
+    [1.0, 0.0]
+
+  Args:
+    has_teacher: f32[B], 0 on rows without a teacher.
+
+  Returns:
+    f32[B] of zeros and ones.
+
+  Raises:
+    ValueError: for shapes or values that cannot be right, by name.
+  """
+  checks.arguments(has_teacher=has_teacher)
+  return (has_teacher > 0).astype(has_teacher.dtype)

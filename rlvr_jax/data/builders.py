@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import io
 import pathlib
+import random
 
 from absl import logging
 import numpy as np
@@ -21,6 +22,8 @@ from rlvr_jax.data import countdown
 from rlvr_jax.data import random_calculation
 
 SPLITS = ("train", "validation", "test")
+# Demonstrations of a problem where they hold doubts.
+_DOUBTFUL_TEXTS = 8
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -34,6 +37,7 @@ class GeneratedConfig(tfds.core.BuilderConfig):
     num_test: prompts that only the final figures see.
     number_weights: of Countdown, pairs of how many numbers a problem has and
       how often it is drawn.
+    most_doubts: of Countdown, failed attempts in a demonstration, at most.
     level: operations of each RandomCalculation expression.
   """
 
@@ -42,11 +46,15 @@ class GeneratedConfig(tfds.core.BuilderConfig):
   num_validation: int = 128
   num_test: int = 128
   number_weights: tuple[tuple[int, float], ...] = ((3, 1.0),)
+  most_doubts: int = 0
   level: int = -1
 
 
 class Countdown(tfds.core.GeneratorBasedBuilder):
-  """See `data.countdown`; "three" numbers a problem, or "mixed", 2 to 6.
+  """See `data.countdown`: variants by how many numbers a problem has.
+
+  "three"; "mixed", 2 to 6; "doubt_three", "doubt_four" and "doubt" (three or
+  four) with up to two failed attempts in each demonstration.
 
   `numbers` is as wide as the longest problem, with `countdown.NO_NUMBER` behind
   the numbers of a shorter one.
@@ -78,14 +86,20 @@ class Countdown(tfds.core.GeneratorBasedBuilder):
     return {split: self._generate_examples(problems[split]) for split in SPLITS}
 
   def _generate_examples(self, problems):
+    rng = random.Random(f"countdown doubts {self.builder_config.seed}")
     for key, problem in enumerate(problems):
+      texts = problem.solutions
+      if self.builder_config.most_doubts:
+        # The first has none: it is what a teacher is shown.
+        most = (0, *(self.builder_config.most_doubts,) * _DOUBTFUL_TEXTS)
+        texts = tuple(countdown.with_doubt(problem, rng, n) for n in most)
       padding = self._width() - len(problem.numbers)
       yield (
         key,
         {
           "prompt": problem.prompt,
           "problem_class": problem.problem_class,
-          "demonstrations": "\n".join(problem.solutions),
+          "demonstrations": "\n".join(texts),
           "numbers": problem.numbers + (countdown.NO_NUMBER,) * padding,
           "target": problem.target,
         },
@@ -184,6 +198,9 @@ _VARIANTS = {
       "num_validation": 256,
       "num_test": 256,
     },
+    "doubt": {"number_weights": ((3, 1), (4, 1)), "most_doubts": 2},
+    "doubt_three": {"most_doubts": 2},
+    "doubt_four": {"number_weights": ((4, 1),), "most_doubts": 2},
   },
   "random_calculation": {
     "chain": {},

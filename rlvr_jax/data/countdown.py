@@ -5,6 +5,9 @@ equation takes two numbers from the pool and puts its result back; the last
 result is the target. A problem of two or three numbers comes with all of its
 solutions, a longer one with the random steps that made its target.
 
+A demonstration may hold attempts that miss the target, each given up with a
+question mark: "6*1=6,6+5=11" for 10 is followed by "?" and another attempt.
+
 A problem class is (sorted numbers, target): all orders of the numbers are the
 same problem. Whole classes are held out, since a split by prompt text puts
 nearly every held-out problem into training in another order.
@@ -18,6 +21,8 @@ import zlib
 
 # Every result lies in 1 .. 99, as in the recipe of this task.
 MAX_VALUE = 99
+# Abandons what was written before it.
+DOUBT = "?"
 # Fills `numbers` of a shorter problem beside a longer one.
 NO_NUMBER = -1
 # Percent of the classes that each held-out split draws from.
@@ -65,24 +70,58 @@ def solutions(numbers: tuple[int, ...]) -> dict[int, tuple[str, ...]]:
   return {target: tuple(sorted(texts)) for target, texts in found.items()}
 
 
+def with_doubt(problem: Problem, rng: random.Random, most: int) -> str:
+  """A solution of the problem behind as many as `most` failed attempts.
+
+  Each number of attempts from 0 on is equally likely; an attempt is a random
+  way to use all numbers that misses the target.
+  """
+  attempts = []
+  for _ in range(rng.randint(0, most)):
+    target, path = _random_path(rng, problem.numbers)
+    if target != problem.target:
+      attempts.append(path)
+  return DOUBT.join((*attempts, rng.choice(problem.solutions)))
+
+
+def _random_path(
+  rng: random.Random, numbers: tuple[int, ...]
+) -> tuple[int, str]:
+  """As `_random_path_once`, until it succeeds."""
+  while True:
+    if found := _random_path_once(rng, numbers):
+      return found
+
+
+def _random_path_once(
+  rng: random.Random, numbers: tuple[int, ...]
+) -> tuple[int, str] | None:
+  """Random steps over all numbers: last result and text, unless out of range.
+
+  + comes twice as often as - and *.
+  """
+  pool, equations = list(numbers), []
+  while len(pool) > 1:
+    rng.shuffle(pool)
+    a, b = pool.pop(), pool.pop()
+    symbol = rng.choice("++-*")
+    if symbol == "-":
+      a, b = max(a, b), min(a, b)
+    value = a + b if symbol == "+" else a * b if symbol == "*" else a - b
+    pool.append(value)
+    equations.append(f"{a}{symbol}{b}={value}")
+    if not 1 <= value <= MAX_VALUE:
+      return None
+  return pool[0], ",".join(equations)
+
+
 def _draw(rng: random.Random, num_numbers: int) -> Problem:
-  """Numbers 1 .. 9 and what random steps make; + comes twice as often."""
+  """Numbers 1 .. 9 and what random steps make."""
   while True:
     numbers = tuple(rng.randint(1, 9) for _ in range(num_numbers))
-    pool, equations = list(numbers), []
-    while len(pool) > 1:
-      rng.shuffle(pool)
-      a, b = pool.pop(), pool.pop()
-      symbol = rng.choice("++-*")
-      if symbol == "-":
-        a, b = max(a, b), min(a, b)
-      value = a + b if symbol == "+" else a * b if symbol == "*" else a - b
-      pool.append(value)
-      equations.append(f"{a}{symbol}{b}={value}")
-      if not 1 <= value <= MAX_VALUE:
-        break
-    else:
-      return _problem(numbers, pool[0], ",".join(equations))
+    found = _random_path_once(rng, numbers)
+    if found:
+      return _problem(numbers, *found)
 
 
 def _split(seed: int, problem_class: str) -> str:

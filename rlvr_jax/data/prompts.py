@@ -1,6 +1,7 @@
 """Texts into buckets of token ids: prompts padded left, completions right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import types
 
 from flax import struct
 import jax
@@ -43,12 +44,23 @@ def pad_left(rows: Sequence[Sequence[int]], length: int, pad_id: int):
   return tokens, mask
 
 
+def pad_right(rows: Sequence[Sequence[int]], length: int, pad_id: int):
+  """Token rows into i32[N, length] and the mask f32[N, length]."""
+  tokens = np.full((len(rows), length), pad_id, np.int32)
+  mask = np.zeros((len(rows), length), np.float32)
+  for tokens_row, mask_row, row in zip(tokens, mask, rows, strict=True):
+    tokens_row[: len(row)] = row
+    mask_row[: len(row)] = 1
+  return tokens, mask
+
+
 def prompt_set(
   rows: Sequence[dict],
   vocabulary: vocabulary_lib.Vocabulary,
   prompt_tokens: int,
   completion_tokens: int,
   answer_features: Sequence[str],
+  hints: Mapping[str, Callable[[dict], str]] = types.MappingProxyType({}),
 ) -> PromptSet:
   """Encodes a split.
 
@@ -58,6 +70,7 @@ def prompt_set(
     prompt_tokens: length P of the prompt bucket.
     completion_tokens: length T of the completion bucket.
     answer_features: features that the verifier reads.
+    hints: what a teacher may be shown, by name, each text a function of a row.
 
   Raises:
     errors.UserError: if the split is empty or a text is longer than its
@@ -80,11 +93,13 @@ def prompt_set(
     vocabulary,
   )
   tokens, mask = pad_left(prompts, prompt_tokens, vocabulary.pad_id)
-  completions = np.full(
-    (len(demonstrations), completion_tokens), vocabulary.pad_id, np.int32
+  completions, _ = pad_right(
+    demonstrations, completion_tokens, vocabulary.pad_id
   )
-  for completion, row in zip(completions, demonstrations, strict=True):
-    completion[: len(row)] = row
+  shown = {
+    name: [vocabulary.encode(text(row)) for row in rows]
+    for name, text in hints.items()
+  }
   counts = np.array([len(group) for group in texts], np.int32)
   return PromptSet(
     prompts=records.PromptBatch(
@@ -95,6 +110,11 @@ def prompt_set(
         name: np.asarray([row[name] for row in rows], np.int32)
         for name in answer_features
       },
+      hints={
+        name: pad_right(texts, max(map(len, texts)), vocabulary.pad_id)
+        for name, texts in shown.items()
+      }
+      or None,
     ),
     demonstrations=completions,
     first_demonstration=(np.cumsum(counts) - counts).astype(np.int32),

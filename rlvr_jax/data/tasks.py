@@ -1,9 +1,11 @@
 """A task: prompts by split, the vocabulary they are written in, a verifier."""
 
+from collections.abc import Sequence
 import dataclasses
 import pathlib
 from typing import NamedTuple
 
+from rlvr_jax import settings
 from rlvr_jax.data import builders
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import vocabulary as vocabulary_lib
@@ -27,6 +29,9 @@ class DataConfig:
   # Decides the split; apart from the run's seed, so that all seeds of an
   # experiment are measured on the same held-out problems.
   split_seed: int = 0
+  # Train on the first so many prompts, also in a warm start of the run's own;
+  # 0 takes all.
+  num_train_prompts: int = 0
 
 
 class Task(NamedTuple):
@@ -37,12 +42,14 @@ class Task(NamedTuple):
     train: prompts to train on.
     validation: prompts that the warm start is stopped by.
     test: held-out prompts; only the reported figures see them.
+    out_of_domain: held-out prompts of another kind, where there are such.
   """
 
   vocabulary: vocabulary_lib.Vocabulary
   train: prompts_lib.PromptSet
   validation: prompts_lib.PromptSet
   test: prompts_lib.PromptSet
+  out_of_domain: prompts_lib.PromptSet | None = None
 
 
 # Features that each device verifier reads, by builder.
@@ -52,8 +59,30 @@ _ANSWERS = {
 }
 
 
+def _first_demonstration(row: dict) -> str:
+  return row["demonstrations"].split("\n")[0]
+
+
+# What a teacher may be shown of a row, by builder and name. A Countdown answer
+# is the equation that reaches the target: the target itself is in the prompt.
+_HINTS = {
+  "countdown": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": lambda row: _first_demonstration(row).split(",")[-1],
+  },
+  "random_calculation": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": lambda row: str(row["answer"]),
+  },
+}
+
+
 def load_task(
-  config: DataConfig, completion_tokens: int, data_dir: pathlib.Path
+  config: DataConfig,
+  completion_tokens: int,
+  data_dir: pathlib.Path,
+  hints: Sequence[str] = (),
+  out_of_domain: DataConfig | None = None,
 ) -> Task:
   """Builds the data set if need be, reads it and encodes it.
 
@@ -62,17 +91,41 @@ def load_task(
     completion_tokens: length of the completion bucket; demonstrations and
       their end token have to fit.
     data_dir: where the data set's files lie, or will.
+    hints: what a teacher is shown, names of `demonstrations.GOLD`.
+    out_of_domain: further problems, judged by the same verifier.
 
   Raises:
     errors.UserError: if a name is unknown or a text does not fit its bucket.
   """
-  rows = builders.rows(config.name, config.variant, config.split_seed, data_dir)
-  vocabulary = vocabulary_lib.ARITHMETIC
-  encode = lambda split: prompts_lib.prompt_set(
-    rows[split],
-    vocabulary,
-    config.prompt_tokens,
-    completion_tokens,
-    _ANSWERS[config.name],
+  settings.require(
+    not out_of_domain or out_of_domain.verifier == config.verifier,
+    "config.out_of_domain.verifier differs from config.data.verifier"
+    f" ({config.verifier!r}): give the same",
   )
-  return Task(vocabulary, encode("train"), encode("validation"), encode("test"))
+  vocabulary = vocabulary_lib.ARITHMETIC
+
+  def encode(config: DataConfig, split: str) -> prompts_lib.PromptSet:
+    rows = builders.rows(
+      config.name, config.variant, config.split_seed, data_dir
+    )[split]
+    if split == "train" and config.num_train_prompts:
+      settings.require(
+        0 < config.num_train_prompts <= len(rows),
+        f"config.data.num_train_prompts is {config.num_train_prompts}, but"
+        f" there are {len(rows)} training prompts: set 0 for all of them",
+      )
+      rows = rows[: config.num_train_prompts]
+    return prompts_lib.prompt_set(
+      rows,
+      vocabulary,
+      config.prompt_tokens,
+      completion_tokens,
+      _ANSWERS[config.name],
+      {name: _HINTS[config.name][name] for name in hints},
+    )
+
+  return Task(
+    vocabulary,
+    *(encode(config, split) for split in builders.SPLITS),
+    encode(out_of_domain, "test") if out_of_domain else None,
+  )

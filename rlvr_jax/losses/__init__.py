@@ -17,6 +17,11 @@ from rlvr_jax.losses.clipped import gspo
 from rlvr_jax.losses.clipped import ppo_clip
 from rlvr_jax.losses.covariance import clip_cov
 from rlvr_jax.losses.covariance import kl_cov
+from rlvr_jax.losses.distillation import opsd
+from rlvr_jax.losses.distillation import sdft
+from rlvr_jax.losses.distillation import sdpo
+from rlvr_jax.losses.distillation import sdpo_token
+from rlvr_jax.losses.distillation import srpo
 from rlvr_jax.losses.likelihood import negative_log_likelihood
 from rlvr_jax.losses.likelihood import reinforce
 from rlvr_jax.losses.regularizers import entropy_bonus
@@ -44,10 +49,15 @@ __all__ = [
   "kl_k2",
   "kl_k3",
   "negative_log_likelihood",
+  "opsd",
   "ppo_clip",
   "reinforce",
+  "sdft",
+  "sdpo",
+  "sdpo_token",
   "seq_logratio",
   "sequence_mean",
+  "srpo",
   "tb_residual",
   "token_mean",
   "trajectory_balance",

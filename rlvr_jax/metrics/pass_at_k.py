@@ -36,6 +36,24 @@ def pass_at_k(num_correct: np.ndarray, num_samples: int, k: int) -> np.ndarray:
   return 1.0 - np.prod(factors, axis=1)
 
 
+def avg_at_k(num_correct: np.ndarray, num_samples: int) -> np.ndarray:
+  """avg@k: share of a problem's k samples that is right, per problem.
+
+  The same number as pass@1, whose estimate all k samples serve.
+
+  Args:
+    num_correct: int[N], of each problem.
+    num_samples: k.
+
+  Returns:
+    f64[N].
+
+  Raises:
+    ValueError: if a count is out of range.
+  """
+  return pass_at_k(num_correct, num_samples, 1)
+
+
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
   """Mean over problems and its standard error, clustered by problem.
 

@@ -85,16 +85,19 @@ def row_summary(
   """
   weights = masked.row_weights(fields["completion_mask"])
   mean = lambda x: masked.masked_mean(x, weights).value()
-  inside = lambda x: jnp.where(weights > 0, x, -jnp.inf)
+  # 0 where filters have left no row at all.
+  largest = lambda x: jnp.where(
+    jnp.any(weights > 0), jnp.max(jnp.where(weights > 0, x, -jnp.inf)), 0.0
+  )
   shown = {}
   for name, values in rows.items():
     shown[name] = mean(values)
     if name.startswith("response_kl"):
       per_prompt = masked.group_mean(values, fields["group_ids"], weights)
-      shown[f"{name}_max"] = jnp.max(inside(per_prompt))
+      shown[f"{name}_max"] = largest(per_prompt)
     else:
       shown[f"{name}_var"] = mean(jnp.square(values - shown[name]))
-      shown[f"{name}_max"] = jnp.max(inside(values))
+      shown[f"{name}_max"] = largest(values)
   if "inv_temp" in fields:
     for end in ("", "_max"):
       shown[f"kl_old_over_kappa{end}"] = (

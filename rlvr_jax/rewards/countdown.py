@@ -1,7 +1,8 @@
 """Countdown verified twice: on token ids inside jit, and in plain Python.
 
-Both read "a?b=c" equations joined by commas, in canonical decimals (no sign,
-no leading zero, at most four digits). A completion is
+Both read "a+b=c" equations joined by commas, in canonical decimals (no sign,
+no leading zero, at most four digits). A question mark abandons all that was
+written before it. What is left of a completion is
 
   truncated  without an end token,
   unparsed   if it is not such a list,
@@ -12,6 +13,7 @@ no leading zero, at most four digits). A completion is
   correct    otherwise.
 """
 
+import functools
 import re
 
 from flax import struct
@@ -25,12 +27,13 @@ from rlvr_jax.data import vocabulary as vocabulary_lib
 
 _V = vocabulary_lib.ARITHMETIC
 _PLUS, _MINUS, _TIMES, _EQUALS, _COMMA = map(_V.id, "+-*=,")
+_DOUBT = _V.id(countdown.DOUBT)
 _MAX_DIGITS = 4
 
 
 @struct.dataclass
 class _Parser:
-  """Where a row stands: reading a (phase 0), b (1) or c (2) of "a?b=c"."""
+  """Where a row stands: reading a (phase 0), b (1) or c (2) of "a+b=c"."""
 
   phase: jax.Array
   number: jax.Array
@@ -77,7 +80,7 @@ def countdown_outcomes(
     holds=zeros == 0,
     ended=zeros != 0,
   )
-  end, _ = lax.scan(_read, start, completion_tokens.T)
+  end, _ = lax.scan(functools.partial(_read, start), start, completion_tokens.T)
   count = jnp.sum(numbers != countdown.NO_NUMBER, axis=1, dtype=jnp.int32)
   solved = end.holds & (end.equations == count - 1) & (end.last == target)
   name = records.OUTCOMES.index
@@ -92,7 +95,9 @@ def countdown_outcomes(
   ).astype(jnp.int32)
 
 
-def _read(state: _Parser, token: jax.Array) -> tuple[_Parser, None]:
+def _read(
+  start: _Parser, state: _Parser, token: jax.Array
+) -> tuple[_Parser, None]:
   """Advances every row by one token; ended rows stay as they are."""
   digit = token - vocabulary_lib.FIRST_DIGIT
   is_digit = (digit >= 0) & (digit <= 9)
@@ -125,9 +130,12 @@ def _read(state: _Parser, token: jax.Array) -> tuple[_Parser, None]:
     holds=pick(closes, closed.holds, state.holds),
     ended=state.ended | is_eos,
   )
-  frozen = lambda old, new: jnp.where(
-    state.ended.reshape(-1, *[1] * (new.ndim - 1)), old, new
+  where = lambda rows, new, old: jnp.where(
+    rows.reshape(-1, *[1] * (new.ndim - 1)), new, old
   )
+  again = functools.partial(where, token == _DOUBT)
+  advanced = jax.tree.map(again, start, advanced)
+  frozen = functools.partial(where, state.ended)
   return jax.tree.map(frozen, state, advanced), None
 
 
@@ -174,7 +182,8 @@ def countdown_outcome_of_text(
   """
   if text is None:
     return "truncated"
-  equations = [_EQUATION.fullmatch(part) for part in text.split(",")]
+  kept = text.rpartition(countdown.DOUBT)[2]
+  equations = [_EQUATION.fullmatch(part) for part in kept.split(",")]
   if not all(equations):
     return "unparsed"
   pool, last = [n for n in numbers if n != countdown.NO_NUMBER], None

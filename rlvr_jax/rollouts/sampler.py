@@ -58,6 +58,7 @@ def generate(
   eos_id: int,
   pad_id: int,
   temperature: jax.Array | float | None = None,
+  logit_bias: jax.Array | None = None,
 ) -> records.RolloutBatch:
   """Samples `num_generations` completions of every prompt.
 
@@ -73,6 +74,9 @@ def generate(
     eos_id: the token that ends a completion.
     pad_id: what fills the rest of a row.
     temperature: overrides the configured one, f32[] or f32[B]; 0 is greedy.
+    logit_bias: f32[V], added to the logits before the temperature divides
+      them: -100 suppresses a token. All log-probabilities are then those of
+      the biased policy, so such rollouts are to be looked at, not trained on.
 
   Returns:
     RolloutBatch with B = G * num_generations rows, prompt-major.
@@ -91,6 +95,7 @@ def generate(
   starts = repeat(prefix.lengths)
   slots = jnp.arange(capacity)
   unembedding = model.apply({"params": params}, method="unembedding")
+  bias = 0.0 if logit_bias is None else logit_bias[None]
 
   def not_done(loop: _Loop) -> jax.Array:
     return (loop.step < capacity) & ~jnp.all(loop.done)
@@ -98,7 +103,8 @@ def generate(
   def decode(loop: _Loop) -> _Loop:
     step = loop.step
     drawn = sampling.draw(
-      jnp.dot(loop.hidden, unembedding, preferred_element_type=jnp.float32),
+      jnp.dot(loop.hidden, unembedding, preferred_element_type=jnp.float32)
+      + bias,
       lax.dynamic_index_in_dim(uniforms, step, axis=1, keepdims=False),
       temperature=temperature,
       top_k=config.top_k,

@@ -21,12 +21,14 @@ class TokenScores:
     entropies: f32[B, T], over the full vocabulary.
     mean_logprobs: f32[B, T], mean over the vocabulary.
     embeddings: f32[G, D], of the prompts, as `prefix.pooled` makes them.
+    support_logprobs: f32[B, T, K], of candidate tokens, where asked for.
   """
 
   logprobs: jax.Array
   entropies: jax.Array
   mean_logprobs: jax.Array
   embeddings: jax.Array
+  support_logprobs: jax.Array | None = None
 
 
 def score_completions(
@@ -37,6 +39,8 @@ def score_completions(
   *,
   temperature: float = 1.0,
   pooling: str = "mean",
+  support_ids: jax.Array | None = None,
+  full_support: bool = False,
 ) -> TokenScores:
   """Scores completions; each prompt is read once for all of its rows.
 
@@ -51,10 +55,66 @@ def score_completions(
     temperature: the one that the sampler used, so that both sides speak of
       the same distribution.
     pooling: of the prompts' embeddings, see `prefix.pooled`.
+    support_ids: i32[B, T, K], candidate tokens to score in each place.
+    full_support: score all V tokens in each place.
 
   Returns:
     TokenScores.
   """
+  hidden, prefix = _hidden(model, params, prompts, completion_tokens, pooling)
+  unembedding = model.apply({"params": params}, method="unembedding")
+  flat = lambda x: x.reshape(-1, *x.shape[2:])
+  scores = ops.token_logprobs(
+    flat(hidden),
+    unembedding,
+    completion_tokens.reshape(-1),
+    temperature=temperature,
+  )
+  by_row = lambda x: x.reshape(*completion_tokens.shape, *x.shape[1:])
+  support = None
+  if full_support or support_ids is not None:
+    support = ops.candidate_logprobs(
+      flat(hidden),
+      unembedding,
+      None if full_support else flat(support_ids),
+      temperature=temperature,
+    )
+    support = by_row(support)
+  return TokenScores(*map(by_row, scores), prefix.embeddings, support)
+
+
+def likeliest_tokens(
+  model: transformer.Transformer,
+  params: Any,
+  prompts: records.PromptBatch,
+  completion_tokens: jax.Array,
+  num_tokens: int,
+) -> jax.Array:
+  """The policy's K likeliest tokens in each place of given completions.
+
+  Args:
+    model: the transformer.
+    params: its parameters.
+    prompts: G prompts.
+    completion_tokens: i32[B, T], row b continues prompt b // (B // G).
+    num_tokens: K.
+
+  Returns:
+    i32[B, T, K], the likeliest first.
+  """
+  hidden, _ = _hidden(model, params, prompts, completion_tokens, "mean")
+  ids = ops.top_tokens(
+    hidden.reshape(-1, hidden.shape[-1]),
+    model.apply({"params": params}, method="unembedding"),
+    num_tokens,
+  )
+  return ids.reshape(*completion_tokens.shape, num_tokens)
+
+
+def _hidden(
+  model, params, prompts, completion_tokens, pooling
+) -> tuple[jax.Array, prefix_lib.Prefix]:
+  """Hidden states float[B, T, D] that predict each completion token."""
   prefix = prefix_lib.read_prompts(model, params, prompts, pooling=pooling)
   num_rows, num_tokens = completion_tokens.shape
   repeat = num_rows // prefix.lengths.shape[0]
@@ -72,13 +132,4 @@ def score_completions(
     prefix_mask=prefix.mask,
   )
   first = jnp.repeat(prefix.last_hidden, repeat, axis=0)[:, None]
-  hidden = jnp.concatenate([first, hidden], axis=1)[:, :num_tokens]
-  scores = ops.token_logprobs(
-    hidden.reshape(num_rows * num_tokens, -1),
-    model.apply({"params": params}, method="unembedding"),
-    completion_tokens.reshape(-1),
-    temperature=temperature,
-  )
-  return TokenScores(
-    *(x.reshape(num_rows, num_tokens) for x in scores), prefix.embeddings
-  )
+  return jnp.concatenate([first, hidden], axis=1)[:, :num_tokens], prefix

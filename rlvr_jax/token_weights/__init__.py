@@ -11,11 +11,17 @@ from rlvr_jax.token_weights.entropy import forking_token_mask
 from rlvr_jax.token_weights.entropy import steer_weights
 from rlvr_jax.token_weights.planning import hicra_weights
 from rlvr_jax.token_weights.shape import TokenShape
+from rlvr_jax.token_weights.teacher import antisd
+from rlvr_jax.token_weights.teacher import reversed_teacher
+from rlvr_jax.token_weights.teacher import rlsd
 
 __all__ = [
   "TokenShape",
+  "antisd",
   "empg_weights",
   "forking_token_mask",
   "hicra_weights",
+  "reversed_teacher",
+  "rlsd",
   "steer_weights",
 ]

@@ -1,4 +1,4 @@
-"""Dynamic filtering keeps the groups that hold both verdicts."""
+"""Filters keep groups with both verdicts, and rows with a teacher."""
 
 import jax
 import jax.numpy as jnp
@@ -41,3 +41,11 @@ def test_rows_that_were_not_judged_do_not_make_a_group_mixed():
 def test_a_group_that_nobody_judged_is_dropped():
   found = _keep([1, 0, 1, 0], [0, 0, 1, 1], valid=[0, 0, 1, 1])
   np.testing.assert_array_equal(found, [0.0, 0.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("transform", [jax.jit, lambda function: function])
+def test_rows_without_a_teacher_are_dropped(transform):
+  found = transform(advantages.with_teacher)(
+    has_teacher=jnp.asarray([1.0, 0.0, 1.0])
+  )
+  np.testing.assert_array_equal(found, [1.0, 0.0, 1.0])

@@ -3,6 +3,7 @@
 import collections
 import hashlib
 import itertools
+import random
 
 import pytest
 
@@ -125,3 +126,25 @@ def test_prompts_show_the_numbers_and_the_target():
   for problem in _problems()["test"]:
     shown = " ".join(map(str, problem.numbers))
     assert problem.prompt == f"{shown}:{problem.target}>"
+
+
+def test_doubts_give_up_failed_attempts_before_a_solution():
+  rng = random.Random(0)
+  (problem,) = countdown.problems(0, {3: 1.0}, 1, 0, 0)["train"]
+  attempts = collections.Counter()
+  for _ in range(300):
+    text = countdown.with_doubt(problem, rng, 2)
+    *failed, last = text.split(countdown.DOUBT)
+    assert last in problem.solutions
+    for path in failed:
+      judged = rewards.countdown_outcome_of_text(
+        path, problem.numbers, problem.target
+      )
+      assert judged == "wrong"
+      # It uses all numbers and calculates well; only the target is missed.
+      reached = int(path.rpartition("=")[2])
+      judged = rewards.countdown_outcome_of_text(path, problem.numbers, reached)
+      assert judged == "correct"
+    attempts[len(failed)] += 1
+  assert set(attempts) == {0, 1, 2}
+  assert countdown.with_doubt(problem, rng, 0) in problem.solutions

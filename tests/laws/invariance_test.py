@@ -23,6 +23,7 @@ from rlvr_jax import partition_head
 from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import update
+from rlvr_jax.rollouts import scoring
 from tests import testing
 from tests.laws import bigram
 
@@ -125,6 +126,35 @@ def _with_embeddings(batch: records.RolloutBatch) -> records.RolloutBatch:
   return batch.replace(prompts=batch.prompts.replace(embeddings=embeddings))
 
 
+def _with_teacher(
+  name: str, batch: records.RolloutBatch
+) -> records.RolloutBatch:
+  """Random opinions of a teacher that lacks on every third row."""
+  if name == "everything" or not _experiment(name).run.teacher:
+    return batch
+  shape, config = batch.completion_mask.shape, _experiment(name).run.teacher
+  uniform = lambda i, *more: jax.random.uniform(
+    jax.random.key(i), (*shape, *more), minval=-3.0, maxval=0.0
+  )
+  batch = batch.replace(
+    teacher_logprobs=uniform(1),
+    teacher_entropies=-uniform(2),
+    has_teacher=(jnp.arange(shape[0]) % 3 > 0).astype(jnp.float32),
+  )
+  if "support_logprobs" not in objective_lib.needed_fields(method_of(name)):
+    return batch
+  whole = jax.nn.log_softmax(uniform(3, _VOCAB))
+  if not config.top_k:
+    return batch.replace(teacher_support_logprobs=whole)
+  ids = scoring.likeliest_tokens(
+    *_model(name), batch.prompts, batch.completion_tokens, config.top_k
+  )
+  return batch.replace(
+    support_ids=ids,
+    teacher_support_logprobs=jnp.take_along_axis(whole, ids, axis=-1),
+  )
+
+
 @functools.cache
 def _model(name: str):
   if name == "everything":
@@ -145,7 +175,8 @@ def _batch(name: str) -> records.RolloutBatch:
     model, params, batch.prompts, batch.completion_tokens
   ).logprobs
   noise = jnp.asarray(rng.normal(0.0, 0.3, scores.shape), jnp.float32)
-  return _with_embeddings(batch).replace(
+  batch = _with_teacher(name, _with_embeddings(batch))
+  return batch.replace(
     is_correct=correct,
     rewards=correct,
     valid=batch.valid.at[6].set(0.0),
@@ -232,7 +263,11 @@ def test_micro_batches(name, micro):
 @pytest.mark.parametrize("left, right", [(3, 0), (0, 5)])
 def test_padding(name, left, right):
   batch = _batch(name)
-  widen = lambda x: x if x.ndim < 2 else jnp.pad(x, ((0, 0), (0, right)))
+
+  def widen(x: jax.Array) -> jax.Array:
+    more = ((0, 0), (0, right), (0, 0))[: x.ndim]
+    return x if x.ndim < 2 else jnp.pad(x, more)
+
   prompts = batch.prompts.replace(
     prompt_tokens=jnp.pad(batch.prompts.prompt_tokens, ((0, 0), (left, 0))),
     prompt_mask=jnp.pad(batch.prompts.prompt_mask, ((0, 0), (left, 0))),
@@ -254,8 +289,15 @@ def test_junk_in_padded_cells(name):
       "frozen_entropies",
       "frozen_mean_logprobs",
       "old_logprobs",
+      "teacher_logprobs",
+      "teacher_entropies",
     )
+    if getattr(batch, field) is not None
   }
+  support = batch.teacher_support_logprobs
+  if support is not None:
+    support = jnp.where(outside[..., None], jnp.nan, support)
+    junk["teacher_support_logprobs"] = support
   tokens = jnp.where(outside, 7, batch.completion_tokens)
   dirty = batch.replace(completion_tokens=tokens, **junk)
   _assert_same(name, *_step(name, dirty))

@@ -31,6 +31,21 @@ def test_it_is_the_share_of_subsets_with_a_correct_sample():
     )
 
 
+def test_values_by_hand():
+  # 1 - C(6, 4) / C(8, 4); never without a success; surely with n - c < k.
+  found = pass_at_k.pass_at_k(np.array([2, 0, 5]), 8, 4)
+  np.testing.assert_allclose(found, [0.785714, 0.0, 1.0], atol=1e-6)
+
+
+def test_averages_and_any_correct_by_hand():
+  counts = np.array([[1, 0, 0, 1], [0, 0, 0, 0]]).sum(axis=1)
+  average = pass_at_k.avg_at_k(counts, 4)
+  np.testing.assert_allclose(average, [0.5, 0.0])
+  assert average.mean() == 0.25
+  # With k = n, pass@k is whether any sample is right.
+  assert pass_at_k.pass_at_k(counts, 4, 4).mean() == 0.5
+
+
 def test_no_factorial_overflows():
   values = pass_at_k.pass_at_k(np.array([1, 5000]), 10_000, 5000)
   np.testing.assert_allclose(values, [0.5, 1.0])

@@ -113,3 +113,14 @@ def test_the_largest_divergence_is_that_of_a_prompt():
   found = policy.row_summary(rows, _rows())
   np.testing.assert_allclose(found["response_kl_old_max"], 0.5, rtol=1e-6)
   assert "kl_old_over_kappa" not in found
+
+
+def test_an_update_without_any_row_sums_up_to_zeros():
+  fields = {
+    "completion_mask": jnp.zeros((2, 3)),
+    "group_ids": jnp.zeros(2, jnp.int32),
+    "inv_temp": jnp.asarray(2.0),
+  }
+  rows = {"response_kl_old": jnp.ones(2), "residuals": jnp.ones(2)}
+  for name, value in policy.row_summary(rows, fields).items():
+    assert value == 0.0, name

@@ -109,3 +109,7 @@ def mixed_groups(*, is_correct, group_ids, valid):
     verdicts = set(_valid_peers(is_correct, group_ids, valid, row))
     keep[row] = 1.0 if verdicts == {0.0, 1.0} else 0.0
   return keep
+
+
+def with_teacher(*, has_teacher):
+  return np.array([1.0 if seen else 0.0 for seen in has_teacher])

@@ -141,6 +141,35 @@ _SETTINGS = {
   "zero_log_partition": [],
   "noise_log_partition": [dict(mean=-1.0), dict(std=0.0), dict(std=2.5)],
   "zero_anchor": [],
+  "with_teacher": [],
+  "d_hat": [],
+  "srpo_weights": [dict(temperature=0.3), dict(temperature=math.inf)],
+  "reversed_teacher": [
+    dict(gate="all"),
+    dict(normalize="row_mean"),
+    dict(mode="sign", threshold=0.3),
+    dict(gate="all", mode="sign", normalize="row_mean"),
+    dict(gate="all", mode="keep", threshold=-0.2),
+  ],
+  "rlsd": [],
+  # Mean entropies lie near 1 nat.
+  "antisd": [
+    dict(warm_entropy=1.3, off_frac=0.3),
+    dict(warm_entropy=3.0, off_frac=0.9),
+    dict(warm_entropy=0.1),
+  ],
+  "sdpo": [
+    dict(alpha=0.0),
+    dict(alpha=1.0, max_ratio=1.1),
+    dict(alpha=0.2, tail=False, max_ratio=math.inf),
+  ],
+  "sdpo_token": [dict(max_ratio=1.1)],
+  "opsd": [dict(beta=0.0), dict(beta=1.0), dict(beta=0.8)],
+  "sdft": [dict(direction="student_teacher")],
+  "srpo": [
+    dict(alpha=0.0, clip_low=0.1, clip_high=0.1),
+    dict(alpha=1.0, tail=False, max_ratio=1.1, dual_clip=1.1),
+  ],
 }
 # What a function says of cells outside of the completion is nobody's concern.
 _INSIDE_ONLY = ("gspo", "steer_weights")
@@ -158,9 +187,11 @@ _TOKEN_LOSSES = (
 )
 # Losses per response, whose log-partition is live as well.
 _RESPONSE_LOSSES = ("seq_logratio", "tb_residual", "trajectory_balance")
+# Token losses in which log-probabilities of candidates are live as well.
+_DISTILLATION_LOSSES = ("sdpo", "sdpo_token", "opsd", "sdft", "srpo")
 _TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
 _SEEDS = range(4)
-_ROWS, _TOKENS = 12, 7
+_ROWS, _TOKENS, _CANDIDATES = 12, 7, 3
 
 
 def _public(module) -> dict:
@@ -231,6 +262,10 @@ def _fields(seed: int) -> dict[str, np.ndarray]:
   # Tokens of a row that belong to no step.
   segments[4, :2] = -1
   segments[4, 2:] -= segments[4, 2]
+  # Candidates of a vocabulary of one token more: the tail is never empty.
+  candidates = lambda: np.log(
+    rng.dirichlet(np.ones(_CANDIDATES + 1), shape)[..., :_CANDIDATES]
+  )
   return {
     "group_ids": group_ids,
     "valid": valid,
@@ -259,6 +294,17 @@ def _fields(seed: int) -> dict[str, np.ndarray]:
     "log_partition": rng.normal(0.0, 2.0, _ROWS)[group_ids],
     "prompt_normals": rng.normal(size=_ROWS)[group_ids],
     "inv_temp": rng.uniform(0.5, 3.0, ()),
+    "student_logprobs": near(0.3),
+    "teacher_logprobs": near(0.7),
+    "teacher_entropies": rng.exponential(1.0, shape),
+    "has_teacher": (rng.random(_ROWS) < 0.7).astype(float),
+    "d_hat": rng.normal(0.0, 0.8, shape),
+    "srpo_weights": rng.uniform(0.2, 2.0, shape),
+    "support_logprobs": candidates(),
+    "teacher_support_logprobs": candidates(),
+    "teacher_mix": rng.uniform(0.2, 0.9, ()),
+    # On either side of 1, where the floor at 0 begins.
+    "teacher_clip": np.array([0.4, 1.3, 0.8, 1.0][seed % 4]),
   }
 
 
@@ -280,8 +326,10 @@ def _with_junk(fields, names):
     if not np.issubdtype(value.dtype, np.floating) or name.endswith("_mask"):
       continue
     shape = checks.SHAPES[name]
-    if shape == "BT" and "completion_mask" in names:
-      fields[name] = np.where(fields["completion_mask"] > 0, value, np.nan)
+    if shape.startswith("BT") and "completion_mask" in names:
+      inside = fields["completion_mask"] > 0
+      wide = inside.reshape(*inside.shape, *(1,) * (value.ndim - 2))
+      fields[name] = np.where(wide, value, np.nan)
     elif shape == "B" and "valid" in names and name != "valid":
       fields[name] = np.where(fields["valid"] > 0, value, np.nan)
   return fields
@@ -386,6 +434,13 @@ def _one_hot(shape, index):
   return array
 
 
+def _never(logprobs):
+  """The first candidate has probability 0."""
+  logprobs = logprobs.copy()
+  logprobs[..., 0] = -np.inf
+  return logprobs
+
+
 # Function, settings, and what is changed in the batch.
 _EDGES = {
   "omegas below the floor of STEER": (
@@ -429,6 +484,41 @@ _EDGES = {
     lambda f: dict(
       completion_mask=_one_hot((_ROWS, _TOKENS), (2, 0)),
       valid=_one_hot((_ROWS,), (2,)),
+    ),
+  ),
+  "no right row": (
+    "reversed_teacher",
+    {},
+    lambda f: dict(is_correct=np.zeros_like(f["is_correct"])),
+  ),
+  "no teacher at all": (
+    "antisd",
+    dict(warm_entropy=1.0),
+    lambda f: dict(has_teacher=np.zeros_like(f["has_teacher"])),
+  ),
+  "no wrong row": (
+    "srpo_weights",
+    {},
+    lambda f: dict(is_correct=np.ones_like(f["is_correct"])),
+  ),
+  "a candidate that neither view gives": (
+    "sdpo",
+    {},
+    lambda f: dict(
+      support_logprobs=_never(f["support_logprobs"]),
+      teacher_support_logprobs=_never(f["teacher_support_logprobs"]),
+    ),
+  ),
+  "a candidate that the policy never gives": (
+    "opsd",
+    {},
+    lambda f: dict(support_logprobs=_never(f["support_logprobs"])),
+  ),
+  "a candidate that the teacher never gives": (
+    "sdft",
+    {},
+    lambda f: dict(
+      teacher_support_logprobs=_never(f["teacher_support_logprobs"])
     ),
   ),
   "no valid row": (
@@ -555,6 +645,32 @@ def test_gradients_of_responses_agree_with_differences(name, settings):
       _differences(value, fields[live]),
       rtol=1e-6,
       atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+  "name, settings", _gradient_settings(_DISTILLATION_LOSSES)
+)
+def test_gradients_of_distillation_agree_with_differences(name, settings):
+  fields = _rounded(_fields(0), "float64")
+  upstream = np.random.default_rng(0).normal(size=(_ROWS, _TOKENS))
+  upstream *= fields["completion_mask"]
+  # The importance weight is frozen: it is differentiated around.
+  surrogate = getattr(reference_losses, f"{name}_surrogate", None)
+  reference = surrogate or _reference(name)
+  names = inspect.signature(_reference(name)).parameters
+  picked = {k: fields[k] for k in names if k in fields}
+  if surrogate:
+    picked["frozen_logprobs"] = fields["logprobs"]
+  for live in {"logprobs", "support_logprobs"}.intersection(names):
+    value = lambda x, live=live: np.sum(
+      reference(**(picked | {live: x}), **settings) * upstream
+    )
+    np.testing.assert_allclose(
+      _jax_gradient(name, settings, fields, upstream, live=live),
+      _differences(value, fields[live]),
+      rtol=1e-6,
+      atol=1e-6,
     )
 
 

@@ -109,3 +109,32 @@ def noise_log_partition(*, prompt_normals, mean=0.5, std=1.0):
 def zero_anchor(*, completion_mask):
   """log 1: every text has the same weight."""
   return np.full(np.shape(completion_mask), math.log(1.0))
+
+
+def d_hat(*, student_logprobs, teacher_logprobs, has_teacher, completion_mask):
+  """log P_S(y_t) - log P_T(y_t) of the sampled tokens."""
+  found = np.zeros(np.shape(completion_mask))
+  for row, token in _inside(completion_mask):
+    if has_teacher[row]:
+      student = float(student_logprobs[row, token])
+      found[row, token] = student - float(teacher_logprobs[row, token])
+  return found
+
+
+def srpo_weights(
+  *,
+  teacher_entropies,
+  is_correct,
+  has_teacher,
+  completion_mask,
+  temperature=1.0,
+):
+  sure = {
+    (row, token): math.exp(-teacher_entropies[row, token] / temperature)
+    for row, token in _inside(completion_mask)
+    if has_teacher[row] and not is_correct[row]
+  }
+  found = np.zeros(np.shape(completion_mask))
+  for cell, value in sure.items():
+    found[cell] = value * len(sure) / math.fsum(sure.values())
+  return found

@@ -106,3 +106,96 @@ def hicra_weights(*, token_advantages, planning_tokens, amplification=0.2):
         credit = token_advantages[row, token]
         bonus[row, token] = amplification * (credit if credit > 0 else -credit)
   return 1.0, bonus, 1.0
+
+
+def _mixed(ratio, mix, clip):
+  """(1 - lambda) + lambda * clip(w, 1 - eps_w, 1 + eps_w), floored at 0."""
+  low, high = max(1 - clip, 0.0), 1 + clip
+  return (1 - mix) + mix * min(max(ratio, low), high)
+
+
+def _sign(value):
+  return int(value > 0) - int(value < 0)
+
+
+def reversed_teacher(
+  *,
+  token_advantages,
+  d_hat,
+  is_correct,
+  has_teacher,
+  completion_mask,
+  teacher_mix,
+  teacher_clip,
+  gate="correct",
+  mode="ratio",
+  threshold=0.0,
+  normalize="none",
+):
+  """(P_S / P_T)^sign(A) on right rows; the other modes are its limits."""
+  weight, mask = np.ones(np.shape(d_hat)), np.ones(np.shape(d_hat))
+  for row, token in _inside(completion_mask):
+    if not has_teacher[row] or (gate == "correct" and not is_correct[row]):
+      continue
+    direction = _sign(token_advantages[row, token])
+    if not direction:
+      continue
+    towards = float(direction * d_hat[row, token])
+    if mode == "keep":
+      mask[row, token] = 1.0 if towards > threshold else 0.0
+    elif mode == "ratio":
+      ratio = math.exp(min(max(towards, -20.0), 20.0))
+      weight[row, token] = _mixed(ratio, teacher_mix, teacher_clip)
+    elif abs(towards) > threshold:
+      # The ratio of an infinite difference.
+      ratio = math.inf if towards > 0 else 0.0
+      weight[row, token] = _mixed(ratio, teacher_mix, teacher_clip)
+  if mode == "keep":
+    return 1.0, 0.0, mask
+  if normalize == "row_mean":
+    for row in range(len(weight)):
+      inside = [t for r, t in _inside(completion_mask) if r == row]
+      total = math.fsum(weight[row, t] for t in inside)
+      for t in inside:
+        weight[row, t] *= len(inside) / total
+  return weight, 0.0, 1.0
+
+
+def rlsd(*, token_advantages, d_hat, has_teacher, teacher_mix, teacher_clip):
+  """(P_T / P_S)^sign(A) on every row that has a teacher."""
+  weight = np.ones(np.shape(d_hat))
+  for row in range(len(d_hat)):
+    for token in range(len(d_hat[row])):
+      direction = _sign(token_advantages[row, token])
+      if has_teacher[row] and direction:
+        exponent = float(-direction * d_hat[row, token])
+        ratio = math.exp(min(max(exponent, -20.0), 20.0))
+        weight[row, token] = _mixed(ratio, teacher_mix, teacher_clip)
+  return weight, 0.0, 1.0
+
+
+def antisd(
+  *,
+  d_hat,
+  teacher_entropies,
+  has_teacher,
+  completion_mask,
+  teacher_mix,
+  warm_entropy=0.0,
+  off_frac=0.93,
+):
+  """-lambda_t phi(u) with u = log P_T - log P_S."""
+  cells = [(r, t) for r, t in _inside(completion_mask) if has_teacher[r]]
+  strength = float(teacher_mix)
+  if warm_entropy and cells:
+    entropy = math.fsum(teacher_entropies[c] for c in cells) / len(cells)
+    off = off_frac * warm_entropy
+    if entropy <= off:
+      strength = 0.0
+    elif entropy < warm_entropy:
+      strength *= (entropy - off) / (warm_entropy - off)
+  bonus = np.zeros(np.shape(d_hat))
+  for cell in cells:
+    phi = (math.log1p(math.exp(-d_hat[cell])) - math.log(2)) / 2
+    bonus[cell] = -strength * phi
+  return 1.0, bonus, 1.0

@@ -199,3 +199,28 @@ def test_other_numbers_of_numbers(count):
     rows, [p.numbers for p in problems], [p.target for p in problems]
   )
   assert set(outcomes) == {"correct"}
+
+
+@pytest.mark.parametrize(
+  "text, outcome",
+  [
+    ("6+1=7,7+5=12?6-1=5,5+6=11", "wrong"),
+    ("6+1=7,7+5=12?6-1=5,5+5=10", "correct"),
+    ("6+1=7,7?6-1=5,5+5=10", "correct"),
+    ("??6-1=5,5+5=10", "correct"),
+    ("6-1=5,5+5=10?", "unparsed"),
+    ("6-1=5?5+5=10", "wrong"),
+  ],
+)
+def test_a_question_mark_abandons_what_was_before_it(text, outcome):
+  numbers, target = (6, 1, 5), 10
+  assert rewards.countdown_outcome_of_text(text, numbers, target) == outcome
+  tokens = np.zeros((1, 30), np.int32)
+  ids = (*_V.encode(text), _V.eos_id)
+  tokens[0, : len(ids)] = ids
+  (found,) = rewards.countdown_outcomes(
+    completion_tokens=jnp.asarray(tokens),
+    numbers=jnp.array([numbers]),
+    target=jnp.array([target]),
+  )
+  assert records.OUTCOMES[int(found)] == outcome

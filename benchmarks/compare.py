@@ -1,6 +1,6 @@
-"""Methods and schedulers compared: same warm start, same generated tokens.
+"""Methods compared: same warm start, same generated tokens.
 
-python -m benchmarks.curriculum --variant=tiny --seeds=5 \
+python -m benchmarks.compare --variant=tiny --seeds=5 \
     --arms=grpo,paced,flowrl --folder=runs/compare \
     --out=benchmarks/results/paced_tiny.json
 
@@ -13,11 +13,8 @@ seeds. A folder that is there already is gone on with.
 
 from concurrent import futures
 import json
-import os
 import pathlib
 import platform
-import subprocess
-import sys
 import time
 
 from absl import app
@@ -27,6 +24,7 @@ import jax
 import numpy as np
 
 from benchmarks import calibration
+from benchmarks import runs
 from rlvr_jax.metrics import writers
 
 # Name -> experiment file, control, overrides.
@@ -47,11 +45,33 @@ ARMS = {
     "candidates.num_prompts=160",
     "candidates.num_generations=4",
   ),
+  "oracle_large": ("paced_controls", "+oracle"),
   "head_selects_only": ("paced_controls", "+head_selects_only"),
   "noise": ("paced_controls", "+noise"),
   "flowrl": ("flowrl", ""),
   "gflowrl": ("gflowrl", ""),
   "vargrad": ("vargrad", ""),
+  # GRPO to the last bit, from a warm start with hints and with a teacher that
+  # is only listened to: the first arm where others have a teacher.
+  "grpo_taught": ("rlrt", "", "scalars.teacher_mix=0.0"),
+  "rlrt": ("rlrt", ""),
+  "rlrt_all": ("rlrt", "+all"),
+  "rlrt_half": ("rlrt", "", "scalars.teacher_clip=0.5"),
+  "rlrt_strong": (
+    "rlrt",
+    "",
+    "scalars.teacher_mix=1.0",
+    "scalars.teacher_clip=3.0",
+  ),
+  "rlsd": ("rlsd", ""),
+  "rlsd_sibling": ("rlsd", "+sibling"),
+  "sdpo": ("sdpo", ""),
+  "sdpo_frozen": ("sdpo", "", "teacher.weights=frozen"),
+  "sdpo_token": ("sdpo", "+token"),
+  "srpo": ("srpo", ""),
+  "antisd": ("antisd", ""),
+  "opsd": ("opsd", ""),
+  "sdft": ("sdft", ""),
 }
 _VARIANT = flags.DEFINE_string("variant", "tiny", "Task of the arms.")
 _ARMS = flags.DEFINE_list(
@@ -70,46 +90,35 @@ _FOLDER = flags.DEFINE_string(
 _OUT = flags.DEFINE_string("out", "", "Where the JSON goes; empty: nowhere.")
 
 MEASURES = ("pass_at_1", "pass_at_8", "distinct_correct", "entropy")
-_DRAWS = 10_000
+# Of a teacher; means over the steps of a run.
+TEACHER = (
+  "teacher/d_hat_mean",
+  "teacher/d_hat_pos_frac",
+  "teacher/kl_s_t",
+  "teacher/active_row_frac",
+  "teacher/changed_frac",
+)
 
 
 def run(arm: str, seed: int, source: pathlib.Path | None) -> pathlib.Path:
   """Trains an arm, unless it is done; its folder."""
   stem, control, *overrides = ARMS[arm]
   steps = _STEPS.value // 2 if arm.endswith("dynamic") else _STEPS.value
-  folder = pathlib.Path(_FOLDER.value) / f"{arm}_{seed}"
-  if (folder / "summary.json").exists():
-    return folder
-  settings = {
-    "seed": seed,
-    "num_steps": steps,
-    "evaluation.every_steps": _EVERY.value,
-    "checkpoint.every_steps": steps,
-    "checkpoint.keep": 1,
-    "warm_start.source": source.absolute() if source else "",
-  }
-  command = [
-    sys.executable,
-    "-m",
-    "rlvr_jax.train",
-    f"--config=experiments/{stem}.py:{_VARIANT.value}{control}",
-    f"--workdir={folder}",
-    *(f"--config.{name}={value}" for name, value in settings.items()),
-    *(f"--config.{override}" for override in overrides),
-  ]
-  # The arms of all seeds compile the same programs.
-  cache = pathlib.Path(_FOLDER.value) / "compilation_cache"
-  environment = os.environ | {
-    "JAX_COMPILATION_CACHE_DIR": str(cache),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
-  }
-  log = folder.with_suffix(".log")
-  log.parent.mkdir(parents=True, exist_ok=True)
-  with open(log, "w", encoding="utf-8") as file:
-    subprocess.run(
-      command, check=True, stdout=file, stderr=file, env=environment
-    )
-  return folder
+  folder = pathlib.Path(_FOLDER.value)
+  return runs.train(
+    folder / f"{arm}_{seed}",
+    f"experiments/{stem}.py:{_VARIANT.value}{control}",
+    {
+      "seed": seed,
+      "num_steps": steps,
+      "evaluation.every_steps": _EVERY.value,
+      "checkpoint.every_steps": steps,
+      "checkpoint.keep": 1,
+      "warm_start.source": source.absolute() if source else "",
+      **dict(override.split("=") for override in overrides),
+    },
+    folder / "compilation_cache",
+  )
 
 
 def curve(folder: pathlib.Path) -> dict[str, np.ndarray]:
@@ -124,8 +133,9 @@ def curve(folder: pathlib.Path) -> dict[str, np.ndarray]:
   found = {"tokens": total, "training_tokens": total - probes[evaluated]}
   for name in MEASURES:
     found[name] = np.array([lines[i][f"eval/{name}"] for i in evaluated])
-  for name in ("rollout/mixed_group_frac",):
-    found[name] = np.array([x[name] for x in lines[1:]])
+  for name in ("rollout/mixed_group_frac", *TEACHER):
+    if name in lines[1]:
+      found[name] = np.array([x[name] for x in lines[1:]])
   return found
 
 
@@ -146,15 +156,6 @@ def tokens_to(curve: dict[str, np.ndarray], target: float, clock: str):
   return None
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-  """Mean over seeds and a 95 % bootstrap interval of it."""
-  rng = np.random.default_rng(0)
-  values = np.asarray(values, float)
-  draws = rng.integers(0, len(values), (_DRAWS, len(values)))
-  low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-  return float(values.mean()), float(low), float(high)
-
-
 def compare(curves: dict[str, list[dict]], clock: str) -> dict:
   """Every arm at equal tokens, and its paired differences to the first."""
   first = next(iter(curves))
@@ -162,9 +163,9 @@ def compare(curves: dict[str, list[dict]], clock: str) -> dict:
   budget = [float(min(c[s][clock][-1] for c in curves.values())) for s in seeds]
   goal = [at(curves[first][s], "pass_at_1", budget[s], clock) for s in seeds]
   report = {}
-  for arm, runs in curves.items():
+  for arm, of_arm in curves.items():
     values = {
-      name: np.array([at(runs[s], name, budget[s], clock) for s in seeds])
+      name: np.array([at(of_arm[s], name, budget[s], clock) for s in seeds])
       for name in MEASURES
     }
     base = {
@@ -173,41 +174,52 @@ def compare(curves: dict[str, list[dict]], clock: str) -> dict:
       )
       for name in MEASURES
     }
-    reached = [tokens_to(runs[s], goal[s], clock) for s in seeds]
+    reached = [tokens_to(of_arm[s], goal[s], clock) for s in seeds]
     shares = [
       t / budget[s]
       for s, t in zip(seeds, reached, strict=True)
       if t is not None
     ]
     report[arm] = {
-      "at_equal_tokens": {k: interval(v) for k, v in values.items()},
-      "difference": {k: interval(values[k] - base[k]) for k in MEASURES},
+      "at_equal_tokens": {k: runs.interval(v) for k, v in values.items()},
+      "difference": {k: runs.interval(values[k] - base[k]) for k in MEASURES},
       "by_seed": {k: v.tolist() for k, v in values.items()},
       "tokens_to_goal": reached,
-      "share_of_tokens_to_goal": interval(np.array(shares)) if shares else None,
+      "share_of_tokens_to_goal": runs.interval(np.array(shares))
+      if shares
+      else None,
       "reached_goal": len(shares),
       "mixed_groups_first": float(
-        np.mean([r["rollout/mixed_group_frac"][:3].mean() for r in runs])
+        np.mean([r["rollout/mixed_group_frac"][:3].mean() for r in of_arm])
       ),
       "mixed_groups": float(
-        np.mean([r["rollout/mixed_group_frac"].mean() for r in runs])
+        np.mean([r["rollout/mixed_group_frac"].mean() for r in of_arm])
       ),
+      "teacher": {
+        name.removeprefix("teacher/"): runs.interval(
+          [r[name].mean() for r in of_arm]
+        )
+        for name in TEACHER
+        if name in of_arm[0]
+      },
     }
   return {"budget": budget, "goal": goal, "arms": report}
 
 
 def table(report: dict, calibrated: dict) -> str:
   """The report as Markdown."""
+  arms = report["arms"]
   head = ["arm", *MEASURES, "pass@1 against the first", "tokens to goal"]
-  head += [
-    "reached",
-    "mixed groups",
-    "calibration error (excess)",
-    "rank corr.",
-  ]
+  head += ["reached", "mixed groups"]
+  if calibrated:
+    head += ["calibration error (excess)", "rank corr."]
+  told = list(
+    dict.fromkeys(name for found in arms.values() for name in found["teacher"])
+  )
+  head += told
   rows = [head, ["---"] * len(head)]
   show = lambda x: f"{x[0]:.3f} [{x[1]:.3f}, {x[2]:.3f}]"
-  for arm, found in report["arms"].items():
+  for arm, found in arms.items():
     share = found["share_of_tokens_to_goal"]
     cells = [show(found["at_equal_tokens"][name]) for name in MEASURES]
     cells.append(show(found["difference"]["pass_at_1"]))
@@ -218,8 +230,11 @@ def table(report: dict, calibrated: dict) -> str:
       mean = lambda name, arm=arm: np.mean([c[name] for c in calibrated[arm]])
       cells.append(f"{mean('error'):.3f} ({mean('excess_error'):.3f})")
       cells.append(f"{mean('rank_correlation'):.2f}")
-    else:
+    elif calibrated:
       cells += ["", ""]
+    for name in told:
+      value = found["teacher"].get(name)
+      cells.append(f"{value[0]:.3f}" if value else "")
     rows.append([arm, *cells])
   return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -1,0 +1,126 @@
+"""What a run writes down: metrics, samples and times of every step."""
+
+import pathlib
+import time
+
+import jax
+
+from rlvr_jax import errors
+from rlvr_jax import evaluation
+from rlvr_jax import verbalization
+from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.metrics import epistemic
+from rlvr_jax.metrics import writers
+
+
+class Clock:
+  """Seconds of the phases of one step, by name."""
+
+  def __init__(self):
+    self.secs: dict[str, float] = {}
+    self._last = time.perf_counter()
+
+  def lap(self, name: str) -> None:
+    """Books the time since the last lap under the name."""
+    now = time.perf_counter()
+    self.secs[name] = now - self._last
+    self._last = now
+
+  def wait(self, name: str, metrics: dict[str, jax.Array]) -> dict[str, float]:
+    """Fetches metrics, which waits for their program, and books the time."""
+    fetched = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    self.lap(name)
+    return fetched
+
+
+class Record:
+  """The files of a run: metrics, samples and times of every step."""
+
+  def __init__(self, folder: pathlib.Path, first_step: int):
+    """Goes on after `first_step`; later lines are dropped."""
+    last = first_step or -1
+    lines = [
+      line
+      for line in writers.read_lines(folder / workdir_lib.METRICS)
+      if line["step"] <= last
+    ]
+    if first_step and (not lines or lines[-1]["step"] != first_step):
+      raise errors.UserError(
+        f"{folder / workdir_lib.METRICS} does not reach step {first_step}, the"
+        " step of the newest checkpoint: put the file back, or start anew in"
+        " another folder"
+      )
+    self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
+    self._metrics = writers.JsonLines(folder / workdir_lib.METRICS, last)
+    self._samples = writers.JsonLines(folder / workdir_lib.SAMPLES, last)
+    self._timing = writers.JsonLines(folder / workdir_lib.TIMING, last)
+    self._reward = self._pass_at_1 = self._tokens_per_sec = 0.0
+    # Of step 0, which later ones are compared with.
+    first = lines[0] if lines else {}
+    self._first_gap = first.get("ood_minus_id")
+    self._first_words = {
+      suite: {
+        k.removeprefix(f"{suite}_words/"): v
+        for k, v in first.items()
+        if k.startswith(f"{suite}_words/")
+      }
+      for suite in ("eval", "ood")
+      if first
+    }
+
+  def __enter__(self) -> "Record":
+    return self
+
+  def __exit__(self, *error) -> None:
+    for file in (self._metrics, self._samples, self._timing):
+      file.close()
+
+  def write(
+    self,
+    step: int,
+    metrics: dict[str, float],
+    evaluated: dict[str, evaluation.Evaluation],
+    secs: dict[str, float],
+  ) -> None:
+    """Books one step, with what was evaluated at it by name."""
+    tokens = int(metrics.get("rollout/tokens", 0))
+    self.total_tokens += tokens + int(metrics.get("rollout/probe_tokens", 0))
+    line = {"step": step} | dict(sorted(metrics.items()))
+    line["rollout/total_tokens"] = self.total_tokens
+    for suite, found in evaluated.items():
+      line |= {f"{suite}/{k}": v for k, v in found.metrics.items()}
+      words = found.words | epistemic.delta_vs_step0(
+        found.words, self._first_words.setdefault(suite, found.words)
+      )
+      line |= {f"{suite}_words/{k}": v for k, v in words.items()}
+    if "eval" in evaluated:
+      self._pass_at_1 = line["eval/pass_at_1"]
+      for sample in evaluated["eval"].samples:
+        self._samples.write({"step": step} | sample)
+    if "ood" in evaluated:
+      gap = line["ood/pass_at_1"] - line["eval/pass_at_1"]
+      line["ood_minus_id"] = gap
+      self._first_gap = gap if self._first_gap is None else self._first_gap
+      line["ood_minus_id_vs_step0"] = gap - self._first_gap
+    self._metrics.write(line)
+    self._timing.write({"step": step} | secs)
+    self._reward = metrics.get("train/reward", 0.0)
+    busy = secs.get("rollout_secs", 0.0) + secs.get("update_secs", 0.0)
+    self._tokens_per_sec = tokens / busy if busy else 0.0
+
+  def sync(self) -> None:
+    """Makes the record survive a power cut; before every checkpoint."""
+    self._metrics.sync()
+    self._samples.sync()
+
+  def warning(self, config: verbalization.EpistemicConfig | None) -> str | None:
+    """What to say if no response of step 0 holds a marker."""
+    words = self._first_words.get("eval", {})
+    return epistemic.marker_warning(words, config.markers) if config else None
+
+  def headline(self) -> str:
+    """The numbers that the progress line shows."""
+    return (
+      f"reward {self._reward:.2f} · held-out pass@1 {self._pass_at_1:.3f}"
+      f" · {self._tokens_per_sec / 1000:.0f}k tokens/s"
+    )
