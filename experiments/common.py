@@ -71,8 +71,9 @@ TASKS = {
     completion_tokens=72,
     num_steps=120,
     target_pass_at_1=0.35,
-    warm_start_steps=2000,
+    warm_start_steps=1200,
     settings=dict(
+      warm_start=dict(validate_every_steps=200),
       epistemic=dict(words=("?",)),
       # Another domain once data.variant is "doubt_three".
       out_of_domain=dict(
@@ -105,6 +106,17 @@ TASKS = {
 _LLAMA = dict(qk_norm=False, head_dim=128, rope_base=1e4)
 _QWEN2P5 = dict(qk_norm=False, attention_bias=True, head_dim=128, rope_base=1e6)
 _QWEN3 = dict(vocab_size=151_936, num_kv_heads=8, head_dim=128, rope_base=1e6)
+_QWEN3_4B = dict(
+  _QWEN3,
+  num_layers=36,
+  width=2560,
+  num_heads=32,
+  mlp_width=9728,
+  tied_embeddings=True,
+)
+_QWEN3_8B = dict(
+  _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
+)
 # Shapes of the papers' models, from the config.json on Hugging Face that the
 # comment names.
 MODELS = {
@@ -184,40 +196,15 @@ MODELS = {
     norm_epsilon=1e-5,
   ),
   # Qwen/Qwen3-4B
-  "qwen3_4b": dict(
-    _QWEN3,
-    num_layers=36,
-    width=2560,
-    num_heads=32,
-    mlp_width=9728,
-    tied_embeddings=True,
-  ),
+  "qwen3_4b": _QWEN3_4B,
   # Qwen/Qwen3-4B-Base
-  "qwen3_4b_base": dict(
-    _QWEN3,
-    num_layers=36,
-    width=2560,
-    num_heads=32,
-    mlp_width=9728,
-    tied_embeddings=True,
-  ),
+  "qwen3_4b_base": _QWEN3_4B,
   # Qwen/Qwen3-4B-Instruct-2507
-  "qwen3_4b_instruct": dict(
-    _QWEN3 | dict(rope_base=5e6),
-    num_layers=36,
-    width=2560,
-    num_heads=32,
-    mlp_width=9728,
-    tied_embeddings=True,
-  ),
+  "qwen3_4b_instruct": dict(_QWEN3_4B, rope_base=5e6),
   # Qwen/Qwen3-8B-Base
-  "qwen3_8b_base": dict(
-    _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
-  ),
+  "qwen3_8b_base": _QWEN3_8B,
   # Qwen/Qwen3-8B; papers train its base model.
-  "qwen3_8b": dict(
-    _QWEN3, num_layers=36, width=4096, num_heads=32, mlp_width=12_288
-  ),
+  "qwen3_8b": _QWEN3_8B,
   # Qwen/Qwen3-14B, read in a copy; papers train its base model.
   "qwen3_14b": dict(
     _QWEN3, num_layers=40, width=5120, num_heads=40, mlp_width=17_408

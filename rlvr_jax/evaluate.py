@@ -37,6 +37,9 @@ _NUM_GENERATIONS = flags.DEFINE_integer(
 _TEMPERATURE = flags.DEFINE_float(
   "temperature", None, "Of the samples; default: as in training."
 )
+_SUPPRESS_MARKERS = flags.DEFINE_bool(
+  "suppress_markers", None, "Never sample a marker of config.epistemic."
+)
 
 EVALUATION = "evaluation.json"
 
@@ -55,6 +58,7 @@ def main() -> None:
     settings.require(
       value is None or value > 0, f"--{name} is {value}: set it above 0"
     )
+  overrides["suppresses_markers"] = _SUPPRESS_MARKERS.value
   run = dataclasses.replace(
     run,
     evaluation=dataclasses.replace(
@@ -86,12 +90,14 @@ def main() -> None:
       getattr(programs.task, _SPLIT.value),
       config=run.evaluation,
       vocabulary=task.vocabulary,
+      markers=run.epistemic.markers if run.epistemic else (),
     )
   metrics = {
     "step": step,
     "split": _SPLIT.value,
     "settings": dataclasses.asdict(run.evaluation),
     "metrics": result.metrics,
+    "words": result.words,
   }
   writers.write_json(folder / EVALUATION, metrics)
   print(f"step {step}, {_SPLIT.value} split")

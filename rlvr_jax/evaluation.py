@@ -35,6 +35,8 @@ class EvaluationConfig:
   temperature: float = 1.0
   # Prompts decoded at a time.
   batch_prompts: int = 32
+  # Never sample a token that is a marker of `config.epistemic`.
+  suppresses_markers: bool = False
 
 
 class Evaluation(NamedTuple):

@@ -179,6 +179,11 @@ def _check(experiment: Experiment) -> None:
     f"config.rollout.temperature is {run.rollout.temperature}: training needs"
     " samples, set it above 0",
   )
+  settings.require(
+    not run.evaluation.suppresses_markers or run.epistemic is not None,
+    "config.evaluation.suppresses_markers is True, but config.epistemic names"
+    " no markers: set its preset or words",
+  )
   bound = sum(objective_lib.functions(method).values(), ())
   for part in bound:
     settings.require(

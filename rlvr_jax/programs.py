@@ -182,6 +182,10 @@ def make_programs(
     embeddings = jax.ShapeDtypeStruct(
       (*shape, run.model.width), jnp.float32, sharding=rows
     )
+  markers = verbalization.token_table(run.epistemic, vocabulary)
+  suppressed = None
+  if run.evaluation.suppresses_markers:
+    suppressed = verbalization.suppressing(markers)
   teach = hinted = None
   if run.teacher:
     teach = jax.jit(
@@ -255,10 +259,7 @@ def make_programs(
       out_shardings=(rows, whole, whole),
     ),
     collect=compiled_collect(
-      functools.partial(
-        collect_lib.collect,
-        marker_table=verbalization.token_table(run.epistemic, vocabulary),
-      ),
+      functools.partial(collect_lib.collect, marker_table=markers),
       run.rollout,
       rows,
     ),
@@ -286,6 +287,7 @@ def make_programs(
         run.rollout.completion_tokens,
         vocabulary,
         run.seed,
+        suppressed,
       ),
       in_shardings=(params, rows),
       out_shardings=whole,

@@ -8,9 +8,13 @@ from experiments import flowrl
 from experiments import gflowrl
 from experiments import paced_controls
 from experiments import paced_rl
+from experiments import rlrt
+from experiments import rlsd
+from experiments import sdpo
 from experiments import vargrad
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax.losses.trajectory_balance import PRESETS
+from rlvr_jax.token_weights.teacher import CLIP_WIDTHS
 
 # Both columns of PACED-RL's table of settings, and the decisions where the
 # notes on it are silent.
@@ -95,7 +99,83 @@ _FLOWRL = {
   "log_partition.optimizer.warmup_steps": 10,
   "model.vocab_size": 152_064,
 }
+# What RLRT's paper runs alike for all methods, and its own two numbers.
+_RLRT = {
+  "prompts_per_step": 256,
+  "rollout.num_generations": 8,
+  "rollout.temperature": 1.0,
+  "rollout.top_p": 1.0,
+  "rollout.completion_tokens": 20_480,
+  "data.prompt_tokens": 2048,
+  "data.name": "dapo_math_17k",
+  "updates.num_minibatches": 2,
+  "optimizer.learning_rate": 1e-6,
+  "optimizer.warmup_steps": 20,
+  "optimizer.schedule": "constant",
+  "optimizer.b1": 0.9,
+  "optimizer.b2": 0.999,
+  "optimizer.weight_decay": 0.01,
+  "optimizer.clip_norm": 1.0,
+  "token_loss.clip_low": 0.2,
+  "token_loss.clip_high": 0.28,
+  "token_loss.dual_clip": 3.0,
+  "truncated_importance.cap": 2.0,
+  "advantage.normalize_std": True,
+  "advantage.ddof": 1,
+  "advantage.epsilon": 1e-6,
+  "aggregate.name": "token_mean",
+  "teacher.context": "sibling",
+  "teacher.weights": "current",
+  "teacher.prompt_tokens": 22_528,
+  "scalars.teacher_mix": 0.5,
+  "reversed_teacher.gate": "correct",
+  "d_hat.student_logprobs": "old_logprobs",
+}
+_RLSD = {
+  "scalars.teacher_mix.start": 0.5,
+  "scalars.teacher_mix.stop": 0.0,
+  "scalars.teacher_mix.num_steps": 50,
+  "scalars.teacher_clip": 0.2,
+  "teacher.context": "gold_answer",
+}
+_SDPO = {
+  "token_loss.alpha": 0.5,
+  "token_loss.tail": True,
+  "token_loss.max_ratio": 2.0,
+  "teacher.top_k": 100,
+  "teacher.weights": "ema",
+  "teacher.ema_rate": 0.05,
+  "teacher.strips_thinking": True,
+  "optimizer.learning_rate": 1e-5,
+  "prompts_per_step": 32,
+  "rollout.num_generations": 8,
+  "updates.num_minibatches": 1,
+}
+_STUDY = {
+  "teacher.weights": "frozen",
+  "teacher.top_k": 100,
+  "prompts_per_step": 256,
+  "rollout.num_generations": 8,
+  "updates.num_minibatches": 2,
+  "optimizer.learning_rate": 1e-5,
+  "rollout.completion_tokens": 20_480,
+  "num_steps": 100,
+}
+_KINDS = {
+  "qwen3_4b_base": "base",
+  "qwen3_8b_base": "base",
+  "qwen3_4b_instruct": "instruct",
+  "qwen3_8b": "thinking",
+}
 _TABLES = [
+  *(
+    (rlrt, arg, _RLRT | {"scalars.teacher_clip": CLIP_WIDTHS[kind]})
+    for arg, kind in _KINDS.items()
+  ),
+  (rlrt, "qwen3_4b_base+all", {"reversed_teacher.gate": "all"}),
+  *((rlsd, arg, _RLSD) for arg in _KINDS),
+  *((sdpo, arg, _SDPO) for arg in _KINDS),
+  *((sdpo, f"{arg}+study", _STUDY) for arg in _KINDS),
   (paced_rl, "qwen2p5_math_1p5b", _PACED | _MATH | {"model.width": 1536}),
   (paced_rl, "qwen2p5_math_7b", _PACED | _MATH | {"model.width": 3584}),
   (paced_rl, "deepcoder_1p5b", _PACED | _CODE | {"model.width": 1536}),
@@ -183,6 +263,9 @@ def test_every_control_loads(variant, control):
     (paced_rl, "tiny+best", r"\+best: only \+faithful"),
     (paced_controls, "tiny+best", "control 'best': choose one of"),
     (flowrl, "tiny+best", "weights 'best': choose paper or code"),
+    (rlrt, "tiny+best", r"\+best: only \+all"),
+    (rlsd, "tiny+best", r"\+best: only \+sibling"),
+    (sdpo, "tiny+best", r"\+best: choose \+token or \+study"),
   ],
 )
 def test_an_unknown_addition_is_refused(module, arg, message):

@@ -240,6 +240,8 @@ def test_a_run_without_embeddings_is_not_gone_on_with(reference, tmp_path):
     "flowrl.py:tiny",
     "paced_controls.py:tiny+dynamic",
     "paced_controls.py:tiny+oracle",
+    "rlrt.py:tiny",
+    "sdpo.py:tiny_doubt",
   ],
 )
 def test_other_parts_run(reference, tmp_path, experiment):
@@ -260,6 +262,11 @@ def test_other_parts_run(reference, tmp_path, experiment):
     assert last["rollout/discarded_tokens"] >= 0
   if "oracle" in experiment:
     assert last["rollout/probe_tokens"] > last["rollout/tokens"]
+  if "rlrt" in experiment:
+    assert 0 <= last["teacher/active_row_frac"] <= 1
+  if "doubt" in experiment:
+    assert last["eval_words/epistemic/count_mean"] >= 0
+    assert last["ood_minus_id_vs_step0"] <= 1
 
 
 def test_eight_devices_run_the_same_experiment(reference, tmp_path):

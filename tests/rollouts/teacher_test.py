@@ -165,3 +165,33 @@ def test_a_bucket_without_room_is_refused():
       5,
     )
   assert templates.literal_tokens(_PIECES) == 1
+
+
+# T24 of the dossier: who sits where in a group does not matter.
+def test_rows_in_another_order_get_the_same_scores():
+  batch = _batch()
+  order = jnp.array([2, 0, 1, 4, 3, 5, 8, 7, 6, 9, 11, 10])
+  moved = batch.replace(
+    completion_tokens=batch.completion_tokens[order],
+    completion_mask=batch.completion_mask[order],
+  )
+  # The demonstrations of the rows go with them.
+  model, params = testing.tiny_model()
+  prompts, has_teacher, _ = _shown(batch)
+  score = jax.jit(
+    lambda prompts, tokens, has: (
+      teacher.score(
+        model, params, prompts, tokens, has, temperature=1.0, rows_per_pass=4
+      ).logprobs
+    )
+  )
+  before = score(prompts, batch.completion_tokens, has_teacher)
+  after = score(
+    jax.tree.map(lambda x: x[order], prompts),
+    moved.completion_tokens,
+    has_teacher[order],
+  )
+  cells = (has_teacher[:, None] * batch.completion_mask) > 0
+  np.testing.assert_allclose(
+    after[cells[order]], before[order][cells[order]], atol=1e-5
+  )
