@@ -54,6 +54,7 @@ def get_config(arg: str = "tiny"):
   config.aggregate = dict(name="token_mean")  # [code*] lasgroup/SDPO
   if variant in MODELS:
     paper(config)
+    config.teacher.correct_only = not control  # ours: no other row is read
   else:
     common.taught(config, variant)
   return config

@@ -27,5 +27,6 @@ def get_config(arg: str = "tiny"):
     teacher_mix=dict(start=0.5, stop=0.0, num_steps=50),  # [code]
     teacher_clip=0.2,  # [code]
   )
+  config.teacher.correct_only = False  # [code]: all rows
   config.teacher.context = context or "gold_answer"  # [code]
   return config

@@ -132,6 +132,7 @@ _RLRT = {
   "d_hat.student_logprobs": "old_logprobs",
 }
 _RLSD = {
+  "teacher.correct_only": False,
   "scalars.teacher_mix.start": 0.5,
   "scalars.teacher_mix.stop": 0.0,
   "scalars.teacher_mix.num_steps": 50,

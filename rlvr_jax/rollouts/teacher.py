@@ -56,6 +56,8 @@ class TeacherConfig:
   # Rows with a teacher that are read at a time: without others among them,
   # passes that no row needs are skipped. 0 reads all rows at once.
   rows_per_pass: int = 0
+  # Right responses alone have a teacher: all that RLRT's gate lets through.
+  correct_only: bool = False
   # Candidates of a distillation loss: the student's most likely tokens; 0
   # takes the whole vocabulary.
   top_k: int = 0
@@ -138,7 +140,10 @@ def show(
     width=config.prompt_tokens,
     pad_id=pad_id,
   )
-  has_teacher = jnp.where(rollouts.valid > 0, shown.exists, 0.0)
+  read = rollouts.valid > 0
+  if config.correct_only:
+    read &= rollouts.is_correct > 0
+  has_teacher = jnp.where(read, shown.exists, 0.0)
   length = jnp.sum(shown.mask, axis=1) - lost
   mean = lambda x: records.Mean(
     jnp.sum(x * has_teacher), jnp.sum(has_teacher)

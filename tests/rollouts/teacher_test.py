@@ -74,6 +74,13 @@ def test_each_row_reads_a_prompt_of_its_own():
   )
 
 
+def test_right_rows_alone_can_have_a_teacher():
+  config = dataclasses.replace(_CONFIG, correct_only=True)
+  batch = _batch()
+  _, has_teacher, _ = _shown(batch, config)
+  assert has_teacher.tolist() == [1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1]
+
+
 def test_a_demonstration_that_is_cut_is_counted():
   config = dataclasses.replace(_CONFIG, prompt_tokens=7)
   _, has_teacher, metrics = _shown(_batch(), config)
