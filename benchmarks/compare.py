@@ -56,7 +56,7 @@ ARMS = {
   "grpo_taught": ("rlrt", "", "scalars.teacher_mix=0.0"),
   "rlrt": ("rlrt", ""),
   "rlrt_all": ("rlrt", "+all"),
-  "rlrt_half": ("rlrt", "", "scalars.teacher_clip=0.5"),
+  "rlrt_full": ("rlrt", "", "scalars.teacher_mix=1.0"),
   "rlrt_strong": (
     "rlrt",
     "",

@@ -72,6 +72,9 @@ def entry(path: pathlib.Path) -> str:
       for name, value in method.scalars.items()
     )
     rows.append(("scalars", ", ".join(shown)))
+  if teacher := experiment.run.teacher:
+    shown = f"sees {teacher.context}, {teacher.weights} weights"
+    rows.append(("teacher", shown))
   rows.append(("paper", " ".join(_links(module.__doc__))))
   rows.append(("fields", " ".join(sorted(objective_lib.needed_fields(method)))))
   rows.append(("provenance", provenance(bound)))

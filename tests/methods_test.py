@@ -37,6 +37,14 @@ def test_a_card_shows_formulas_sources_and_the_values_in_use():
   assert "clip_high = 0.28" in text
 
 
+def test_a_card_says_who_the_teacher_is():
+  text = methods.entry(pathlib.Path("experiments/opsd.py"))
+  assert "\n  teacher        sees gold_solution, frozen weights" in text
+  assert "\n  teacher " not in methods.entry(
+    pathlib.Path("experiments/grpo.py")
+  )
+
+
 @pytest.mark.parametrize("name", sorted(_FUNCTIONS))
 def test_every_function_has_a_card(name):
   if name in _STEMS:
