@@ -54,7 +54,7 @@ _FOLDER = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", "", "Name of JSON and picture, less suffix.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "How many seeds.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 80, "Steps of each run.")
+_STEPS = flags.DEFINE_integer("steps", 50, "Steps of each run.")
 _WORKERS = flags.DEFINE_integer("workers", 2, "Runs at a time.")
 _SIZES = flags.DEFINE_list(
   "sizes", ["1", "8", "64", "512", "all"], "Problems to train on."
@@ -81,7 +81,7 @@ def coverage_run(
     "rollout.num_generations": _ROWS // prompts,
     "data.variant": "doubt_three",
     "data.num_train_prompts": number,
-    "evaluation.every_steps": _STEPS.value // 4,
+    "evaluation.every_steps": _STEPS.value // 2,
     "checkpoint.every_steps": _STEPS.value,
     "checkpoint.keep": 1,
     "warm_start.source": warm.absolute(),
