@@ -76,13 +76,7 @@ TASKS = {
       warm_start=dict(validate_every_steps=200),
       epistemic=dict(words=("?",)),
       # Another domain once data.variant is "doubt_three".
-      out_of_domain=dict(
-        name="countdown",
-        variant="doubt_four",
-        verifier="countdown_outcomes",
-        prompt_tokens=11,
-        split_seed=1,
-      ),
+      out_of_domain=dict(name="countdown", variant="doubt_four"),
     ),
     hint_contexts=("gold_answer", "gold_solution"),
   ),

@@ -59,7 +59,7 @@ class Run:
   # Words of doubt to count.
   epistemic: verbalization.EpistemicConfig | None = None
   # Problems of another kind, only ever evaluated on.
-  out_of_domain: tasks.DataConfig | None = None
+  out_of_domain: tasks.OtherDomainConfig | None = None
   # What a head for log Z(x) is trained with, where a method has one.
   log_partition: partition_head.LogPartitionConfig | None = None
   # Among which prompts `selection` chooses.

@@ -34,6 +34,19 @@ class DataConfig:
   num_train_prompts: int = 0
 
 
+@dataclasses.dataclass(frozen=True)
+class OtherDomainConfig:
+  """Problems of another kind; their verifier and buckets are those of data.
+
+  Example: OtherDomainConfig("countdown", "doubt_four").
+  """
+
+  # Builder in data/builders.py.
+  name: str
+  # Variant of the builder.
+  variant: str
+
+
 class Task(NamedTuple):
   """Everything that a run needs of its data.
 
@@ -82,7 +95,7 @@ def load_task(
   completion_tokens: int,
   data_dir: pathlib.Path,
   hints: Sequence[str] = (),
-  out_of_domain: DataConfig | None = None,
+  out_of_domain: OtherDomainConfig | None = None,
 ) -> Task:
   """Builds the data set if need be, reads it and encodes it.
 
@@ -92,40 +105,40 @@ def load_task(
       their end token have to fit.
     data_dir: where the data set's files lie, or will.
     hints: what a teacher is shown, names of `demonstrations.GOLD`.
-    out_of_domain: further problems, judged by the same verifier.
+    out_of_domain: further problems, only to be evaluated on.
 
   Raises:
     errors.UserError: if a name is unknown or a text does not fit its bucket.
   """
-  settings.require(
-    not out_of_domain or out_of_domain.verifier == config.verifier,
-    "config.out_of_domain.verifier differs from config.data.verifier"
-    f" ({config.verifier!r}): give the same",
-  )
   vocabulary = vocabulary_lib.ARITHMETIC
 
-  def encode(config: DataConfig, split: str) -> prompts_lib.PromptSet:
+  def encode(config: DataConfig, *splits: str) -> list[prompts_lib.PromptSet]:
     rows = builders.rows(
       config.name, config.variant, config.split_seed, data_dir
-    )[split]
-    if split == "train" and config.num_train_prompts:
-      settings.require(
-        0 < config.num_train_prompts <= len(rows),
-        f"config.data.num_train_prompts is {config.num_train_prompts}, but"
-        f" there are {len(rows)} training prompts: set 0 for all of them",
-      )
-      rows = rows[: config.num_train_prompts]
-    return prompts_lib.prompt_set(
-      rows,
-      vocabulary,
-      config.prompt_tokens,
-      completion_tokens,
-      _ANSWERS[config.name],
-      {name: _HINTS[config.name][name] for name in hints},
     )
+    number = config.num_train_prompts or len(rows["train"])
+    settings.require(
+      0 < number <= len(rows["train"]),
+      f"config.data.num_train_prompts is {number}, but there are"
+      f" {len(rows['train'])} training prompts: set 0 for all of them",
+    )
+    rows["train"] = rows["train"][:number]
+    return [
+      prompts_lib.prompt_set(
+        rows[split],
+        vocabulary,
+        config.prompt_tokens,
+        completion_tokens,
+        _ANSWERS[config.name],
+        {name: _HINTS[config.name][name] for name in hints},
+      )
+      for split in splits
+    ]
 
-  return Task(
-    vocabulary,
-    *(encode(config, split) for split in builders.SPLITS),
-    encode(out_of_domain, "test") if out_of_domain else None,
-  )
+  sets = encode(config, *builders.SPLITS)
+  if out_of_domain:
+    further = dataclasses.replace(
+      config, **dataclasses.asdict(out_of_domain), num_train_prompts=0
+    )
+    sets += encode(further, "test")
+  return Task(vocabulary, *sets)

@@ -1,11 +1,16 @@
 """The tasks of the recipes: texts fit their buckets, answers are padded."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from experiments import common
+from rlvr_jax import errors
+from rlvr_jax import rewards
 from rlvr_jax.data import countdown
 from rlvr_jax.data import tasks
+from rlvr_jax.data import vocabulary
 
 
 @pytest.mark.parametrize("recipe", common.TASKS)
@@ -32,3 +37,53 @@ def test_mixed_problems_share_one_width(tmp_path):
   # Padding stands behind the numbers, and all numbers are real ones.
   assert not np.any(~real[:, :-1] & real[:, 1:])
   assert set(np.unique(numbers[real])) == set(range(1, 10))
+
+
+def _text(hint, row):
+  tokens, mask = hint
+  return vocabulary.ARITHMETIC.decode(tokens[row][mask[row] > 0])
+
+
+def test_fewer_prompts_hints_and_another_domain(tmp_path):
+  config = tasks.DataConfig(
+    "countdown", "doubt_three", "countdown_outcomes", 11, 1, 8
+  )
+  task = tasks.load_task(
+    config,
+    72,
+    tmp_path,
+    ("gold_answer", "gold_solution"),
+    tasks.OtherDomainConfig("countdown", "doubt_four"),
+  )
+  assert task.train.num_prompts == 8
+  assert task.test.num_prompts == task.out_of_domain.num_prompts == 128
+  assert task.test.prompts.answers["numbers"].shape == (128, 3)
+  assert task.out_of_domain.prompts.answers["numbers"].shape == (128, 4)
+  hints = task.train.prompts.hints
+  for row in range(8):
+    numbers, target = (
+      task.train.prompts.answers[name][row] for name in ("numbers", "target")
+    )
+    solution = _text(hints["gold_solution"], row)
+    verdict = rewards.countdown_outcome_of_text(
+      solution, tuple(map(int, numbers)), int(target)
+    )
+    # What a teacher is shown is right and without doubt.
+    assert verdict == "correct"
+    assert countdown.DOUBT not in solution
+    assert solution.endswith("," + _text(hints["gold_answer"], row))
+  # The first of them all, so that sets of different sizes are nested.
+  more = tasks.load_task(
+    dataclasses.replace(config, num_train_prompts=64), 72, tmp_path
+  )
+  np.testing.assert_array_equal(
+    more.train.prompts.prompt_tokens[:8], task.train.prompts.prompt_tokens
+  )
+
+
+def test_more_prompts_than_there_are_is_refused(tmp_path):
+  config = tasks.DataConfig(
+    "countdown", "three", "countdown_outcomes", 9, 1, 9000
+  )
+  with pytest.raises(errors.UserError, match="num_train_prompts is 9000, but"):
+    tasks.load_task(config, 16, tmp_path)
