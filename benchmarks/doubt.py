@@ -30,11 +30,11 @@ from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax import sharding
-from rlvr_jax import verbalization
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.analysis import histograms
 from rlvr_jax.analysis import injection
 from rlvr_jax.data import tasks
+from rlvr_jax.metrics import marker_tokens
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampler
 
@@ -71,8 +71,10 @@ def suppression(run, experiment, task, params) -> dict:
 def injected(run, task, params, rollouts) -> list[dict]:
   """Recovery of failed responses by where they are cut and what follows."""
   vocabulary = task.vocabulary
-  table = verbalization.token_table(run.epistemic, vocabulary)
-  phrases = [(int(i),) for i in np.flatnonzero(table)]
+  ids = marker_tokens.marker_token_ids(
+    vocabulary.symbols, run.epistemic.markers
+  )
+  phrases = [(i,) for i in ids]
   given = injection.inject(
     rollouts,
     phrases=phrases,

@@ -42,7 +42,7 @@ def check(run: Any, method: objective_lib.Objective) -> None:
   if not config:
     settings.require(
       not reads,
-      f"the objective names the field {''.join(reads[:1])!r}, which only a"
+      f"the objective names the field {next(iter(reads), '')!r}, which only a"
       " teacher fills: set config.teacher, at least its template and"
       " prompt_tokens",
     )
