@@ -97,8 +97,8 @@ TASKS = {
   ),
 }
 
-_LLAMA = dict(qk_norm=False, head_dim=128, rope_base=1e4)
-_QWEN2P5 = dict(qk_norm=False, attention_bias=True, head_dim=128, rope_base=1e6)
+_LLAMA = dict(qk_norm="none", head_dim=128, rope_base=1e4)
+_QWEN2P5 = dict(qk_norm="none", attention_bias=True, head_dim=128, rope_base=1e6)
 _QWEN3 = dict(vocab_size=151_936, num_kv_heads=8, head_dim=128, rope_base=1e6)
 _QWEN3_4B = dict(
   _QWEN3,

@@ -118,6 +118,34 @@ class Checkpoints:
     args = ocp.args.Composite(state=ocp.args.StandardRestore(like))
     return self._manager.restore(step, args=args)["state"]
 
+  def restore_part(self, step: int, name: str, like: Any) -> Any:
+    """Reads one field of a state, such as "params", and nothing else.
+
+    Args:
+      step: which.
+      name: of the field.
+      like: pytree of jax.ShapeDtypeStruct with the shardings wanted.
+
+    Raises:
+      errors.UserError: if the checkpoint is damaged or of another shape.
+    """
+    self._check_files(step)
+    saved = _shapes(self._manager.item_metadata(step).state.tree)
+    inside = {k: v for k, v in saved.items() if k.split(".")[0] == name}
+    self._compare_shapes(step, inside, _shapes({name: like}))
+    handler = ocp.PyTreeCheckpointHandler()
+    with ocp.Checkpointer(handler) as reader:
+      return reader.restore(
+        self._folder(step) / "state",
+        args=ocp.args.PyTreeRestore(
+          item={name: like},
+          restore_args=ocp.checkpoint_utils.construct_restore_args(
+            {name: like}
+          ),
+          partial_restore=True,
+        ),
+      )[name]
+
   def _folder(self, step: int) -> pathlib.Path:
     return self._directory / str(step)
 
@@ -140,7 +168,9 @@ class Checkpoints:
 
   def _check_shapes(self, step: int, like: Any) -> None:
     saved = _shapes(self._manager.item_metadata(step).state.tree)
-    wanted = _shapes(like)
+    self._compare_shapes(step, saved, _shapes(like))
+
+  def _compare_shapes(self, step: int, saved: dict, wanted: dict) -> None:
     for name in sorted(saved.keys() | wanted.keys()):
       if saved.get(name) != wanted.get(name):
         raise errors.UserError(

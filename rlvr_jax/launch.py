@@ -1,6 +1,7 @@
 """What every program starts with: flags, signals, and errors in one line."""
 
 from collections.abc import Callable
+import inspect
 import os
 import pathlib
 import re
@@ -51,21 +52,27 @@ def folder(flag) -> pathlib.Path:
   return pathlib.Path(flag.value)
 
 
-def run(main: Callable[[], None]) -> None:
-  """Parses flags and runs main.
+def run(main: Callable[..., None]) -> None:
+  """Parses flags and runs main with what else the command line says.
 
   A mistake of the user's ends in one sentence on stderr and status 2; anything
   else is a bug of ours and keeps its traceback.
   """
   try:
-    app.run(lambda _: _guarded(main), flags_parser=_parse)
+    app.run(lambda argv: _guarded(main, argv[1:]), flags_parser=_parse)
   except errors.UserError as error:
     _fail(error)
 
 
-def _guarded(main: Callable[[], None]) -> None:
+def _guarded(main: Callable[..., None], arguments: list[str]) -> None:
   try:
-    main()
+    try:
+      inspect.signature(main).bind(*arguments)
+    except TypeError as error:
+      raise errors.UserError(
+        f"argument {arguments[0]!r} is not expected: flags begin with --"
+      ) from error
+    main(*arguments)
   except errors.UserError as error:
     _fail(error)
 

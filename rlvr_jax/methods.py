@@ -9,7 +9,6 @@ import importlib.util
 import inspect
 import pathlib
 import re
-import sys
 import types
 
 from rlvr_jax import binding
@@ -26,9 +25,8 @@ _TAG = re.compile(r"\[(code\*?|paper excerpt|inferred)\b")
 _LINK = re.compile(r"https?://[^\s),\]]+")
 
 
-def main() -> None:
-  """Prints the catalogue, or the card of the name on the command line."""
-  wanted = [argument for argument in sys.argv[1:] if argument[:1] != "-"]
+def main(*wanted: str) -> None:
+  """Prints the catalogue, or the cards of the names given."""
   if not wanted:
     print("\n\n".join(entry(path) for path in experiment_files()))
   for name in wanted:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import jax
@@ -45,6 +46,8 @@ _SMALL = [
   "--config.optimizer.learning_rate=2e-3",
   "--config.num_steps=40",
 ]
+# Programs that one of the runs compiled serve all others.
+_CACHE = tempfile.TemporaryDirectory()
 # Settings that only PACED-RL's own file has.
 _OWN = ("--config.log_partition", "--config.selection", "--config.replay")
 
@@ -63,6 +66,8 @@ def _start(
       # Compiles as quick as in the rest of the suite.
       "XLA_FLAGS": "--xla_backend_optimization_level=0"
       f" --xla_force_host_platform_device_count={devices}",
+      "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     },
   )
 
@@ -235,9 +240,9 @@ def test_a_run_without_embeddings_is_not_gone_on_with(reference, tmp_path):
 @pytest.mark.parametrize(
   "experiment",
   [
-    "grpo.py:tiny",
-    "rloo.py:tiny",
-    "flowrl.py:tiny",
+    pytest.param("grpo.py:tiny", marks=pytest.mark.slow),
+    pytest.param("rloo.py:tiny", marks=pytest.mark.slow),
+    pytest.param("flowrl.py:tiny", marks=pytest.mark.slow),
     "paced_controls.py:tiny+dynamic",
     "paced_controls.py:tiny+oracle",
     "rlrt.py:tiny",

@@ -5,10 +5,14 @@ query heads, K key/value heads, R = N / K queries per key head, Q = R * T, H
 head width, n = B / G rows per prompt.
 """
 
+import math
+
 from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
+
+from rlvr_jax.models import configs
 
 # Finite, so that a query without any visible key gives a mean, not a NaN.
 _MASKED = -1e30
@@ -28,17 +32,53 @@ class KeyValues:
 
 
 def rotary_angles(
-  positions: jax.Array, head_dim: int, base: float
+  positions: jax.Array,
+  head_dim: int,
+  base: float,
+  scaling: configs.RopeScaling | None = None,
 ) -> tuple[jax.Array, jax.Array]:
   """Cosine and sine of the rotary angles, f32[B, T, H / 2] each.
 
   See "RoFormer", Su et al. (https://arxiv.org/abs/2104.09864), in the
-  half-split layout of the Llama and Qwen checkpoints.
+  half-split layout of the Llama and Qwen checkpoints, and
+  `configs.RopeScaling`.
   """
   half = head_dim // 2
   frequencies = base ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  if scaling:
+    frequencies = _stretched(frequencies, base, scaling)
   angles = positions.astype(jnp.float32)[..., None] * frequencies[None, None]
-  return jnp.cos(angles), jnp.sin(angles)
+  cos, sin = jnp.cos(angles), jnp.sin(angles)
+  if scaling and scaling.kind == "yarn":
+    factor = scaling.attention_factor or 0.1 * math.log(scaling.factor) + 1.0
+    cos, sin = factor * cos, factor * sin
+  return cos, sin
+
+
+def _stretched(
+  frequencies: jax.Array, base: float, scaling: configs.RopeScaling
+) -> jax.Array:
+  """Frequencies f32[H / 2] of a model made for longer texts."""
+  slow = frequencies / scaling.factor
+  if scaling.kind == "linear":
+    return slow
+  half, length = frequencies.shape[0], scaling.original_positions
+  if scaling.kind == "llama3":
+    rotations = length * frequencies / (2 * math.pi)
+    low, high = scaling.low_freq_factor, scaling.high_freq_factor
+    kept = jnp.clip((rotations - low) / (high - low), 0.0, 1.0)
+  else:
+    # The dimension that turns so many times over the first length.
+    turning = lambda rotations: (
+      half * math.log(length / (rotations * 2 * math.pi)) / math.log(base)
+    )
+    low = max(math.floor(turning(scaling.beta_fast)), 0)
+    high = min(math.ceil(turning(scaling.beta_slow)), 2 * half - 1)
+    # A ramp of no width is a step.
+    width = high - low or 1e-3
+    ramp = (jnp.arange(half, dtype=jnp.float32) - low) / width
+    kept = 1.0 - jnp.clip(ramp, 0.0, 1.0)
+  return (1.0 - kept) * slow + kept * frequencies
 
 
 def rotate(heads: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
@@ -69,20 +109,24 @@ def attend(
     own: keys and values float[B, K, S, H] of the rows themselves.
     mask: bool, broadcastable to [B, T, S]; true where a query sees a key.
     prefix: keys and values float[G, K, P, H]; rows b // (B // G) share one.
-    prefix_mask: bool[G, P]; every query sees every true key.
+    prefix_mask: bool[G, P], every query sees every true key; or
+      bool[B, T, P], where a query sees one.
 
   Returns:
     float[B, T, N, H].
   """
   grouped = _group_queries(queries, kv_heads=own.keys.shape[1])
   repeats = grouped.shape[2] // queries.shape[1]
-  scores = _scores(grouped, own.keys, jnp.tile(mask, (1, repeats, 1))[:, None])
+  by_head = lambda mask: jnp.tile(mask, (1, repeats, 1))[:, None]
+  scores = _scores(grouped, own.keys, by_head(mask))
   peak = jnp.max(scores, axis=-1, keepdims=True)
   if prefix is not None:
-    num_prompts, num_rows = prefix_mask.shape[0], grouped.shape[0]
-    prefix_scores = _scores(
-      _fold(grouped, num_prompts), prefix.keys, prefix_mask[:, None, None]
-    )
+    num_prompts, num_rows = prefix.keys.shape[0], grouped.shape[0]
+    if prefix_mask.ndim == 2:
+      seen = prefix_mask[:, None, None]
+    else:
+      seen = _fold(by_head(prefix_mask), num_prompts)
+    prefix_scores = _scores(_fold(grouped, num_prompts), prefix.keys, seen)
     prefix_peak = jnp.max(prefix_scores, axis=-1, keepdims=True)
     peak = jnp.maximum(peak, _unfold(prefix_peak, num_rows))
   # Any common shift gives the same softmax: no gradient through the peak.

@@ -2,8 +2,10 @@
 
 The Qwen3 architecture ("Qwen3 Technical Report",
 https://arxiv.org/abs/2505.09388); without QK-norm that of Llama, and with
-biases on queries, keys and values that of Qwen2 and Qwen2.5. Pure: keys and
-values go in and come out as a pytree, never as hidden state.
+biases on queries, keys and values that of Qwen2 and Qwen2.5; with norms behind
+attention and MLP, QK-norm over the full width and sliding windows that of
+OLMo 3 (https://arxiv.org/abs/2512.13961). Pure: keys and values go in and come
+out as a pytree, never as hidden state.
 
 Shape letters: B rows, T positions, D width, N query heads, K key/value heads,
 H head width, F feed-forward width, V vocabulary.
@@ -12,6 +14,7 @@ H head width, F feed-forward width, V vocabulary.
 from typing import Any
 
 from flax import linen as nn
+from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -21,6 +24,21 @@ from rlvr_jax.models import configs
 
 # Per layer, or one KeyValues whose leading axis is the layer when scanned.
 Cache = Any
+
+
+@struct.dataclass
+class View:
+  """What the queries of a layer see.
+
+  Attributes:
+    angles: of the queries' and own keys' rotation, f32[B, T, H / 2] twice.
+    mask: bool, broadcastable to [B, T, S], over own keys.
+    prefix_mask: bool[G, P] or bool[B, T, P], over a shared prefix.
+  """
+
+  angles: tuple[jax.Array, jax.Array]
+  mask: jax.Array
+  prefix_mask: jax.Array | None
 
 
 def _matrix(init_std: float, *axes: str):
@@ -76,37 +94,41 @@ class Attention(nn.Module):
   config: configs.ModelConfig
 
   @nn.compact
-  def __call__(self, x, angles, mask, prefix, prefix_mask, cache, index):
+  def __call__(self, x, view, prefix, cache, index):
     config = self.config
     rows, positions, _ = x.shape
 
     def heads(name: str, num_heads: int) -> jax.Array:
-      linear = Linear(
+      normed = lambda x: RMSNorm(config.norm_epsilon, name=f"{name}_norm")(x)
+      qk_norm = "none" if name == "value" else config.qk_norm
+      projected = Linear(
         num_heads * config.head_dim,
         ("embed", "heads"),
         config.init_std,
         config.attention_bias,
         name=name,
-      )
-      return linear(x).reshape(rows, positions, num_heads, config.head_dim)
+      )(x)
+      if qk_norm == "full":
+        projected = normed(projected)
+      split = projected.reshape(rows, positions, num_heads, config.head_dim)
+      return normed(split) if qk_norm == "head" else split
 
-    queries = heads("query", config.num_heads)
-    keys = heads("key", config.num_kv_heads)
+    queries = attention.rotate(heads("query", config.num_heads), view.angles)
+    keys = attention.rotate(heads("key", config.num_kv_heads), view.angles)
     values = heads("value", config.num_kv_heads)
-    if config.qk_norm:
-      queries = RMSNorm(config.norm_epsilon, name="query_norm")(queries)
-      keys = RMSNorm(config.norm_epsilon, name="key_norm")(keys)
-    queries = attention.rotate(queries, angles)
-    keys = attention.rotate(keys, angles)
     own = attention.KeyValues(keys.swapaxes(1, 2), values.swapaxes(1, 2))
     if cache is not None:
       write = lambda old, new: lax.dynamic_update_slice(
         old, new.astype(old.dtype), (0, 0, index, 0)
       )
       own = jax.tree.map(write, cache, own)
-    mixed = attention.attend(queries, own, mask, prefix, prefix_mask)
+    mixed = attention.attend(queries, own, view.mask, prefix, view.prefix_mask)
     out = Linear(
-      config.width, ("heads", "embed"), config.init_std, name="output"
+      config.width,
+      ("heads", "embed"),
+      config.init_std,
+      config.output_bias,
+      name="output",
     )(mixed.reshape(rows, positions, -1))
     return out, own
 
@@ -129,25 +151,28 @@ class Mlp(nn.Module):
 
 
 class Block(nn.Module):
-  """One pre-norm layer. Returns (x, keys and values), as `nn.scan` wants."""
+  """One layer. Returns (x, keys and values), as `nn.scan` wants."""
 
   config: configs.ModelConfig
 
   @nn.compact
-  def __call__(self, x, prefix, cache, angles, mask, prefix_mask, index):
-    epsilon = self.config.norm_epsilon
-    mixed, own = Attention(self.config, name="attention")(
-      RMSNorm(epsilon, name="attention_norm")(x),
-      angles,
-      mask,
-      prefix,
-      prefix_mask,
-      cache,
-      index,
+  def __call__(self, x, prefix, cache, slides, full, sliding, index):
+    """`slides` bool[], or None for the `full` view in every layer."""
+    config = self.config
+    view = full
+    if slides is not None:
+      view = jax.tree.map(lambda a, b: jnp.where(slides, a, b), sliding, full)
+
+    attention_norm = RMSNorm(config.norm_epsilon, name="attention_norm")
+    mlp_norm = RMSNorm(config.norm_epsilon, name="mlp_norm")
+    before = lambda norm, x: x if config.post_norm else norm(x)
+    after = lambda norm, x: norm(x) if config.post_norm else x
+    mixed, own = Attention(config, name="attention")(
+      before(attention_norm, x), view, prefix, cache, index
     )
-    x += mixed
-    x += Mlp(self.config, name="mlp")(RMSNorm(epsilon, name="mlp_norm")(x))
-    return x, own
+    x += after(attention_norm, mixed)
+    out = Mlp(config, name="mlp")(before(mlp_norm, x))
+    return x + after(mlp_norm, out), own
 
 
 _REMAT_POLICIES = {
@@ -181,7 +206,7 @@ class Transformer(nn.Module):
         block,
         variable_axes={"params": 0},
         split_rngs={"params": True},
-        in_axes=(0, 0) + (nn.broadcast,) * 4,
+        in_axes=(0, 0, 0) + (nn.broadcast,) * 3,
         length=config.num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
       )(config)
@@ -227,20 +252,56 @@ class Transformer(nn.Module):
     """
     config = self.config
     x = self._embed(tokens)
-    angles = attention.rotary_angles(
-      positions, config.head_dim, config.rope_base
-    )
-    shared = (angles, mask, prefix_mask, index)
+    full, sliding = self._views(positions, mask, prefix_mask, index)
     if config.scan_layers:
-      x, own = self.layers(x, prefix, cache, *shared)
+      slides = None
+      if sliding:
+        layers = jnp.arange(config.num_layers)
+        slides = jnp.isin(layers, jnp.array(config.sliding_layers))
+      x, own = self.layers(x, prefix, cache, slides, full, sliding, index)
     else:
       per_layer = []
       for layer, block in enumerate(self.layers):
         pick = lambda parts, layer=layer: parts and parts[layer]
-        x, layer_own = block(x, pick(prefix), pick(cache), *shared)
+        view = sliding if layer in config.sliding_layers else full
+        x, layer_own = block(
+          x, pick(prefix), pick(cache), None, view, None, index
+        )
         per_layer.append(layer_own)
       own = tuple(per_layer)
     return self.final_norm(x), own
+
+  def _views(
+    self, positions, mask, prefix_mask, index
+  ) -> tuple[View, View | None]:
+    """What full layers see, and sliding ones where there are such."""
+    config = self.config
+    angles = lambda scaling: attention.rotary_angles(
+      positions, config.head_dim, config.rope_base, scaling
+    )
+    full = View(angles(config.rope_scaling), mask, prefix_mask)
+    if not config.sliding_layers:
+      return full, None
+    # Distances within a row are those of slots: pads lie before all tokens.
+    queries = index + jnp.arange(positions.shape[1])
+    near = queries[:, None] - jnp.arange(mask.shape[2])[None]
+    own = mask & (near < config.sliding_window)[None]
+    seen = near_prefix = None
+    if prefix_mask is not None:
+      repeat = positions.shape[0] // prefix_mask.shape[0]
+      places = jnp.cumsum(prefix_mask, axis=1) - 1
+      rows = lambda x: jnp.repeat(x, repeat, axis=0)[:, None]
+      distance = positions[:, :, None] - rows(places)
+      seen = jnp.broadcast_to(rows(prefix_mask), distance.shape)
+      near_prefix = seen & (distance < config.sliding_window)
+    sliding_scaling = config.rope_scaling
+    if not config.scales_sliding_rope:
+      sliding_scaling = None
+    # Of one shape, so that a scanned layer can choose between them.
+    return (
+      full.replace(mask=jnp.broadcast_to(mask, own.shape), prefix_mask=seen),
+      View(angles(sliding_scaling), own, near_prefix),
+    )
 
   def _embed(self, tokens: jax.Array) -> jax.Array:
     table = self.embedding.astype(self.config.dtype)

@@ -31,8 +31,8 @@ def test_the_recipe_has_102784_parameters():
 
 
 # What Qwen2 and Llama differ in from Qwen3, the default.
-_QWEN2 = dict(qk_norm=False, attention_bias=True)
-_LLAMA = dict(qk_norm=False)
+_QWEN2 = dict(qk_norm="none", attention_bias=True)
+_LLAMA = dict(qk_norm="none")
 
 
 def _with_biases(params):
