@@ -89,7 +89,7 @@ def injected(run, task, params, rollouts) -> list[dict]:
       prompts,
       keys.stream_key(run.seed, "probe"),
       config=dataclasses.replace(run.rollout, num_generations=_CONTINUATIONS),
-      eos_id=vocabulary.eos_id,
+      stop_ids=vocabulary.stop_ids,
       pad_id=vocabulary.pad_id,
     )
   )

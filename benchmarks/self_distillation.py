@@ -54,7 +54,7 @@ _FOLDER = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", "", "Name of JSON and picture, less suffix.")
 _SEEDS = flags.DEFINE_integer("seeds", 2, "How many seeds.", lower_bound=1)
-_STEPS = flags.DEFINE_integer("steps", 50, "Steps of each run.")
+_STEPS = flags.DEFINE_integer("steps", 40, "Steps of each run.")
 _WORKERS = flags.DEFINE_integer("workers", 2, "Runs at a time.")
 _SIZES = flags.DEFINE_list(
   "sizes", ["1", "8", "64", "512", "all"], "Problems to train on."
@@ -135,7 +135,7 @@ def ladder(warm: pathlib.Path) -> dict[str, dict[str, float]]:
       prompts,
       keys.stream_key(run.seed, "evaluate"),
       config=run.rollout,
-      eos_id=vocabulary.eos_id,
+      stop_ids=vocabulary.stop_ids,
       pad_id=vocabulary.pad_id,
     )
     return rewards.judge(rollouts, verify)

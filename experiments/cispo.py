@@ -51,6 +51,7 @@ def _paper(config):
     buffer_tokens=4096,  # [inferred], DAPO's
   )
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # section 3.1
     variant="train",  # ours
     verifier="math",  # [inferred], DAPO's

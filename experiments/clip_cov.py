@@ -49,6 +49,7 @@ def _paper(config):
   """Section 4.3, from the base models."""
   config.clip_cov_tokens.select_frac = 2e-4  # section 4.3
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # section 4.3
     variant="train",  # ours
     verifier="math",  # [code*]

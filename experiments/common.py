@@ -98,7 +98,9 @@ TASKS = {
 }
 
 _LLAMA = dict(qk_norm="none", head_dim=128, rope_base=1e4)
-_QWEN2P5 = dict(qk_norm="none", attention_bias=True, head_dim=128, rope_base=1e6)
+_QWEN2P5 = dict(
+  qk_norm="none", attention_bias=True, head_dim=128, rope_base=1e6
+)
 _QWEN3 = dict(vocab_size=151_936, num_kv_heads=8, head_dim=128, rope_base=1e6)
 _QWEN3_4B = dict(
   _QWEN3,
@@ -210,6 +212,17 @@ MODELS = {
 }
 
 
+# Any checkpoint with files of problems, from the command line. # ours
+CHECKPOINT = "checkpoint"
+# Where the problems are is the user's to say.
+FROM_FILES = dict(files=dict(train=dict(paths=()), test=dict(paths=())))
+# Qwen2.5-Math's, as its model cards have it.
+INSTRUCTION = (
+  "{question}\nPlease reason step by step, and put your final answer within"
+  " \\boxed{}."
+)
+
+
 def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
   """Settings of a variant, without a method.
 
@@ -221,7 +234,7 @@ def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
   Returns:
     ConfigDict, open to further keys.
   """
-  variants = (*TASKS, *models)
+  variants = (*TASKS, CHECKPOINT, *models)
   if arg not in variants:
     raise ValueError(f"variant {arg!r}: choose one of {', '.join(variants)}")
   config = _everyday()
@@ -235,16 +248,28 @@ def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
     config.warm_start.optimizer.decay_steps = task["warm_start_steps"]
     config.update(task.get("settings", {}))
     return config
-  config.model = dict(
-    MODELS[arg],
-    init_std=0.02,
-    dtype="bfloat16",
-    scan_layers=True,
-    remat="full",
-  )
-  config.num_steps = 1000  # ours, where a paper names no end
+  # The published weights are the start. Whose runs: --config.pretrained.folder
+  # and the paths below --config.data.files.
+  config.pretrained = dict(folder="", stop_tokens=(), date="")
+  config.warm_start.num_steps = 0
+  config.model = dict(dtype="bfloat16", scan_layers=True, remat="full")
   config.optimizer.b2 = 0.999  # PyTorch's default, on which verl relies
-  config.warm_start.num_steps = 0  # the published weights are the start
+  if arg == CHECKPOINT:
+    config.num_steps = 200
+    config.optimizer.learning_rate = 1e-6
+    config.rollout.completion_tokens = 1024
+    config.data = dict(
+      **FROM_FILES,
+      name="files",
+      variant="",
+      verifier="math",
+      prompt_tokens=512,
+      split_seed=0,
+      prompt=dict(template=INSTRUCTION, chat=True),
+    )
+    return config
+  config.model.update(MODELS[arg], init_std=0.02)
+  config.num_steps = 1000  # ours, where a paper names no end
   return config
 
 
@@ -254,10 +279,19 @@ def taught(config: ml_collections.ConfigDict, arg: str) -> None:
   Without such a warm start a hint would be noise to the small model.
   """
   tokens = config.rollout.completion_tokens
+  if arg == CHECKPOINT:
+    config.teacher = dict(
+      template="{prompt}\n\nA correct solution of this problem:\n"
+      "{demonstration}\n\nNow solve the original problem correctly.\n",  # ours
+      prompt_tokens=config.data.prompt_tokens + 64 + tokens,
+      context="sibling",
+    )
+    return
   config.teacher = dict(
     template="{demonstration}|{prompt}",  # ours
     prompt_tokens=config.data.prompt_tokens + 1 + tokens,
     context="sibling",
+    rows_per_pass=32,  # ours: fits the caches, and skips passes without rows
   )
   config.warm_start.hints = dict(
     every=4,  # ours

@@ -54,6 +54,7 @@ def _paper(config):
     buffer_tokens=4096,  # section 4.1
   )
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # section 4.1
     variant="train",  # ours
     verifier="math",  # section 2.4: the rule of the final answer

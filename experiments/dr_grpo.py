@@ -35,6 +35,7 @@ def get_config(arg: str = "tiny"):
 def _paper(config, arg):
   """Appendix G, table 6; data and batches from examples/qwen2.5-math-*.sh."""
   config.data = dict(
+    **common.FROM_FILES,
     name={
       "qwen2p5_math_1p5b": "math_12k",  # [code] examples/qwen2.5-math-1.5b.sh
       "qwen2p5_math_7b": "math_lvl3to5_8k",  # section 1, "level 3-5"

@@ -67,6 +67,7 @@ def _paper(config):
   """The scripts of [code] command/training, from the base model."""
   config.scalars.inv_temp = 15.0  # [code] dp_actor.py
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # [code]
     variant="train",  # ours
     verifier="math",  # [code]

@@ -58,6 +58,7 @@ def _paper(config):
     buffer_tokens=4096,  # section 5.2
   )
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # section 5.2
     variant="train",  # ours
     verifier="math",  # [code] reward_manager=dapo

@@ -42,6 +42,7 @@ def _deepseek_math(config):
   config.regularizers = ("kl_k3",)  # eq. 4
   config.kl_k3 = dict(coef=0.04)  # section 4.2
   config.data = dict(
+    **common.FROM_FILES,
     name="gsm8k_math_144k",  # section 4.2
     variant="chain_of_thought",  # section 4.2
     verifier="reward_model",  # section 4.2

@@ -46,6 +46,7 @@ def _paper(config, arg):
     "qwen2p5_32b": 2e-4,  # section 4.3
   }[arg]
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # section 4.3
     variant="train",  # ours
     verifier="math",  # [code*]

@@ -70,6 +70,7 @@ def _paper(config, variant):
   """Its table of settings, via notes."""
   code = variant == "deepcoder_1p5b"
   config.data = dict(
+    **common.FROM_FILES,
     name="deepcoder" if code else "deepscaler",  # via notes
     variant="train",  # ours
     verifier="code" if code else "math",  # via notes

@@ -46,6 +46,7 @@ def get_config(arg: str = "tiny"):
 def _paper(config):
   """Version 1, table 1, mathematics, from Qwen2.5-7B-Instruct."""
   config.data = dict(
+    **common.FROM_FILES,
     name="mathematics",  # [inferred], its data set is not named
     variant="train",  # ours
     verifier="reward_model",  # version 1, section 4

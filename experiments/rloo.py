@@ -38,6 +38,7 @@ def _paper(config):
   """Appendix C, Llama on Anthropic-HH."""
   config.sequence_kl_penalty.kl_coef = 0.1  # appendix C
   config.data = dict(
+    **common.FROM_FILES,
     name="anthropic_hh",  # section 4
     variant="prompts",  # ours
     verifier="reward_model",  # section 4

@@ -74,6 +74,7 @@ def paper(config):
   config.behavior = ("truncated_importance",)  # scripts, via notes
   config.truncated_importance = dict(cap=2.0)  # scripts, via notes
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # [inferred]
     variant="train",  # ours
     verifier="math",  # [inferred]

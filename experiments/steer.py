@@ -45,6 +45,7 @@ def get_config(arg: str = "tiny"):
 def _released(config):
   """The released run, from Qwen2.5-Math-7B."""
   config.data = dict(
+    **common.FROM_FILES,
     name="dapo_math_17k",  # [code] train_path
     variant="train",  # ours
     verifier="math",  # [code] best_metric_key

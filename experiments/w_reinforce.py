@@ -44,6 +44,7 @@ def get_config(arg: str = "tiny"):
 def _paper(config, arg):
   """Section 3.1 and appendix D.1."""
   config.data = dict(
+    **common.FROM_FILES,
     name="math",  # section 3.1: the 7,500 training problems
     variant="train",  # [code] run_qwen2.5-math-7b_psr_nsr.sh
     verifier="math",  # section 3.1

@@ -1,6 +1,6 @@
-"""One batch of judged rollouts: sample, verify, measure."""
+"""One batch of judged rollouts: sampled, judged, summed up."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,21 +17,19 @@ from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampler
 
 
-def collect(
+def sample(
   params: Any,
   seed: jax.Array,
   step: jax.Array,
   prompts: records.PromptBatch,
   *,
   model: transformer.Transformer,
-  verify: Callable[..., jax.Array],
   config: sampler.SamplerConfig,
-  eos_id: int,
+  stop_ids: Sequence[int],
   pad_id: int,
   stream: str = "sample",
-  marker_table: np.ndarray | None = None,
-) -> tuple[records.RolloutBatch, dict[str, jax.Array]]:
-  """The rollouts of one step; pure, a function of its arguments.
+) -> records.RolloutBatch:
+  """The rollouts of one step, before any verdict; pure.
 
   Args:
     params: of the model.
@@ -39,43 +37,50 @@ def collect(
     step: i32[].
     prompts: G prompts.
     model: the transformer.
-    verify: device verifier.
     config: how completions are drawn.
-    eos_id: end token.
+    stop_ids: every token that ends a completion.
     pad_id: padding token.
     stream: random stream of the draws, see `keys.STREAMS`.
-    marker_table: bool[V], tokens of doubt to count.
-
-  Returns:
-    RolloutBatch with verdicts, and metrics by name, f32[] each.
   """
-  rollouts = sampler.generate(
+  return sampler.generate(
     model,
     params,
     prompts,
     keys.stream_key(seed, stream, step),
     config=config,
-    eos_id=eos_id,
+    stop_ids=stop_ids,
     pad_id=pad_id,
   )
-  rollouts = rewards.judge(rollouts, verify)
+
+
+def judged(
+  rollouts: records.RolloutBatch,
+  outcomes: jax.Array,
+  *,
+  marker_table: np.ndarray | None = None,
+) -> tuple[records.RolloutBatch, dict[str, jax.Array]]:
+  """The rollouts with their verdicts, and what there is to tell of them.
+
+  Args:
+    rollouts: of `sample`.
+    outcomes: i32[B].
+    marker_table: bool[V], tokens of doubt to count.
+
+  Returns:
+    RolloutBatch, and metrics by name, f32[] each.
+  """
+  rollouts = rewards.with_outcomes(rollouts, outcomes)
   metrics = rollout_metrics.rollout_metrics(rollouts)
-  if prompts.accuracy_estimates is not None:
+  if rollouts.prompts.accuracy_estimates is not None:
     metrics |= calibration.calibration(rollouts)
   if marker_table is not None:
     metrics |= verbalization.rollout_metrics(rollouts, marker_table)
   return rollouts, metrics
 
 
-def measure(
-  params: Any,
-  seed: jax.Array,
-  step: jax.Array,
-  prompts: records.PromptBatch,
-  **how: Any,
+def measured(
+  rollouts: records.RolloutBatch, outcomes: jax.Array
 ) -> tuple[curriculum.Measured, dict[str, jax.Array]]:
-  """Accuracy of prompts by sampling; arguments and metrics of `collect`."""
-  rollouts, metrics = collect(
-    params, seed, step, prompts, **how, stream="probe"
-  )
+  """Accuracy of prompts by sampling; arguments and metrics of `judged`."""
+  rollouts, metrics = judged(rollouts, outcomes)
   return curriculum.measure(rollouts), metrics

@@ -24,6 +24,7 @@ from rlvr_jax import checkpoints
 from rlvr_jax import errors
 from rlvr_jax import launch
 from rlvr_jax import names
+from rlvr_jax import pretrained
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import weights
@@ -140,7 +141,7 @@ def _of_run(
   folder: pathlib.Path,
 ) -> tuple[configs.ModelConfig, Any, dict[str, Any], pathlib.Path | None]:
   """Shape, newest parameters, config.json and companions of a run."""
-  run = workdir.read_config(folder)
+  run = pretrained.with_shape(workdir.read_config(folder))
   config = settings.typed(configs.ModelConfig, run["model"], "config.model")
   content, companions = None, None
   if block := run.get("pretrained"):

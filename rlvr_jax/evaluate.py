@@ -7,6 +7,7 @@ pass@n, greedy accuracy and more with standard errors, and writes them to
 evaluation.json.
 """
 
+import contextlib
 import dataclasses
 
 from absl import flags
@@ -17,10 +18,12 @@ from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
+from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import summary
+from rlvr_jax import verification
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
 from rlvr_jax.data import tasks
@@ -75,14 +78,27 @@ def main() -> None:
         f"--workdir {folder} has no checkpoint yet: train further, or lower"
         " config.checkpoint.every_steps"
       )
+    tokenizer = None
+    if run.pretrained:
+      tokenizer = pretrained.tokenizer(run.pretrained, run.model)
     task = tasks.load_task(
-      run.data, run.rollout.completion_tokens, folder / workdir_lib.DATA
+      run.data,
+      run.rollout.completion_tokens,
+      folder / workdir_lib.DATA,
+      tokenizer=tokenizer,
+    )
+  with contextlib.ExitStack() as stack:
+    judge_texts = stack.enter_context(
+      verification.opened(run.data.verifier, run.verifier_pool, task.vocabulary)
     )
     programs = programs_lib.make_programs(
-      experiment._replace(run=run), task, mesh
+      experiment._replace(run=run), task, mesh, judge_texts
     )
-    state = saved.restore(step, programs.train.abstract)
-  with jax.transfer_guard("disallow"):
+    with checkpoints.Checkpoints(
+      folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
+    ) as saved:
+      state = saved.restore(step, programs.train.abstract)
+    stack.enter_context(jax.transfer_guard("disallow"))
     result = evaluation.evaluate(
       programs.take,
       programs.decode,

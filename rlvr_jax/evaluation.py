@@ -11,7 +11,6 @@ import numpy as np
 from rlvr_jax import keys
 from rlvr_jax import masked
 from rlvr_jax import records
-from rlvr_jax import rewards
 from rlvr_jax import verbalization
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import vocabulary as vocabulary_lib
@@ -63,16 +62,15 @@ class _Decoded(NamedTuple):
   entropies: jax.Array
 
 
-def make_decode(
+def make_sample(
   model: transformer.Transformer,
-  verify: Callable[..., jax.Array],
   config: EvaluationConfig,
   completion_tokens: int,
   vocabulary: vocabulary_lib.Vocabulary,
   seed: int,
   logit_bias: jax.Array | None = None,
-) -> Callable[..., _Decoded]:
-  """The function (params, PromptBatch) -> _Decoded, to compile.
+) -> Callable[..., records.RolloutBatch]:
+  """The function (params, PromptBatch) -> rollouts, to compile.
 
   Every evaluation of a run draws the same random numbers, so that differences
   between steps are differences between policies.
@@ -84,31 +82,35 @@ def make_decode(
     temperature=config.temperature,
   )
 
-  def decode(params, prompts) -> _Decoded:
+  def sample(params, prompts) -> records.RolloutBatch:
     num_prompts = prompts.prompt_ids.shape[0]
     greedy = jnp.arange(num_prompts * samples) % samples == samples - 1
-    rollouts = sampler.generate(
+    return sampler.generate(
       model,
       params,
       prompts,
       keys.stream_key(seed, "evaluate"),
       config=sampler_config,
-      eos_id=vocabulary.eos_id,
+      stop_ids=vocabulary.stop_ids,
       pad_id=vocabulary.pad_id,
       temperature=jnp.where(greedy, 0.0, config.temperature),
       logit_bias=logit_bias,
     )
-    rollouts = rewards.judge(rollouts, verify)
-    mask = rollouts.completion_mask
-    entropies = masked.masked_sum(rollouts.frozen_entropies, mask, axis=1)
-    by_prompt = lambda x: x.reshape(num_prompts, samples, *x.shape[1:])
-    return _Decoded(
-      by_prompt(rollouts.completion_tokens),
-      by_prompt(rollouts.outcomes),
-      by_prompt(entropies / jnp.sum(mask, axis=1)),
-    )
 
-  return decode
+  return sample
+
+
+def summed_up(rollouts: records.RolloutBatch, outcomes: jax.Array) -> _Decoded:
+  """What an evaluation needs of rollouts and how each ended, i32[B]."""
+  num_prompts = rollouts.prompts.prompt_ids.shape[0]
+  mask = rollouts.completion_mask
+  entropies = masked.masked_sum(rollouts.frozen_entropies, mask, axis=1)
+  by_prompt = lambda x: x.reshape(num_prompts, -1, *x.shape[1:])
+  return _Decoded(
+    by_prompt(rollouts.completion_tokens),
+    by_prompt(outcomes),
+    by_prompt(entropies / jnp.sum(mask, axis=1)),
+  )
 
 
 def evaluate(
@@ -126,10 +128,10 @@ def evaluate(
 
   Args:
     take: `prompts.take`, compiled or not.
-    decode: from `make_decode`.
+    decode: (params, PromptBatch) -> what `summed_up` gives.
     params: of the model.
     prompt_set: the split, on device.
-    config: as given to `make_decode`.
+    config: as given to `make_sample`.
     vocabulary: of the task.
     num_texts: samples returned as text.
     markers: words to count in the responses.
@@ -196,7 +198,7 @@ def _texts(tokens, outcomes, prompt_set, vocabulary, num_texts):
   )
   return [
     {
-      "prompt": vocabulary.decode(prompts[0][i][prompts[1][i] > 0]),
+      "prompt": vocabulary.text(prompts[0][i][prompts[1][i] > 0]),
       "completion": vocabulary.decode(tokens[i, 0]),
       "outcome": records.OUTCOMES[outcomes[i, 0]],
     }

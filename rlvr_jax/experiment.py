@@ -16,6 +16,7 @@ from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import partition_head
 from rlvr_jax import parts
+from rlvr_jax import pretrained as pretrained_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import teaching
@@ -29,6 +30,7 @@ from rlvr_jax.models import configs
 from rlvr_jax.rollouts import refill as refill_lib
 from rlvr_jax.rollouts import sampler
 from rlvr_jax.rollouts import teacher as teacher_lib
+from rlvr_jax.verifiers import pool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Run:
   evaluation: evaluation.EvaluationConfig
   checkpoint: checkpoints.CheckpointConfig
   mesh: sharding.MeshConfig
+  # Weights to start from, where it is not with fresh ones.
+  pretrained: pretrained_lib.PretrainedConfig | None = None
+  # Processes that judge texts, where config.data.verifier reads them.
+  verifier_pool: pool.PoolConfig = pool.PoolConfig()
   # Who sees more than the policy does, where a method compares the two.
   teacher: teacher_lib.TeacherConfig | None = None
   # Words of doubt to count.
@@ -88,6 +94,7 @@ def load(config: Mapping[str, Any]) -> Experiment:
     errors.UserError: one sentence that names the key, the value and the
       remedy.
   """
+  config = pretrained_lib.with_shape(config)
   run_keys = [field.name for field in dataclasses.fields(Run)]
   chosen = [
     names.last(name) for hook in hooks.MANY for name in config.get(hook, ())
@@ -191,7 +198,22 @@ def _check(experiment: Experiment) -> None:
       f"config.rollout.num_generations is {samples}, but {part.name} compares"
       " the samples of a prompt with each other: set it to 2 or more",
     )
+  _check_data(run)
   _check_splits(run)
+
+
+def _check_data(run: Run) -> None:
+  settings.require(
+    (run.data.files is None) == (run.pretrained is None),
+    f"config.data.files is {run.data.files}, and config.pretrained"
+    f" {run.pretrained}: a tokenizer is what reads files, so give both or"
+    " neither",
+  )
+  settings.require(
+    run.data.files is None or run.warm_start.num_steps == 0,
+    f"config.warm_start.num_steps is {run.warm_start.num_steps}, but problems"
+    " from files have no demonstrations to imitate: set it to 0",
+  )
 
 
 def _check_splits(run: Run) -> None:

@@ -101,8 +101,15 @@ def make_programs(
   experiment: experiment_lib.Experiment,
   task: tasks.Task,
   mesh: jax.sharding.Mesh,
+  judge_texts: Callable[[records.RolloutBatch], Any] | None = None,
 ) -> Programs:
   """Everything that a run compiles, on the devices of a mesh.
+
+  Args:
+    experiment: what is run.
+    task: its data.
+    mesh: the devices.
+    judge_texts: of `verification.opened`, where the verifier reads texts.
 
   Raises:
     errors.UserError: if the verifier is unknown, or there are fewer prompts
@@ -116,7 +123,9 @@ def make_programs(
     f" {num_prompts} training prompts: lower it",
   )
   model = transformer.Transformer(run.model)
-  verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
+  verify = None
+  if not judge_texts:
+    verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
   vocabulary = task.vocabulary
   whole, rows = sharding.replicated(mesh), sharding.row_sharding(mesh)
   curriculum = experiment_lib.make_curriculum(experiment)
@@ -146,19 +155,35 @@ def make_programs(
       donate_argnums=0,
     )
 
-  def compiled_collect(function, config: sampler.SamplerConfig, out):
-    return jax.jit(
-      functools.partial(
-        function,
-        model=model,
-        verify=verify,
-        config=config,
-        eos_id=vocabulary.eos_id,
-        pad_id=vocabulary.pad_id,
-      ),
-      in_shardings=(params, whole, whole, rows),
-      out_shardings=(out, whole),
+  def judged(sample, finish, inputs, out):
+    """Samples, judges and sums up; in one program, if all is on device."""
+    if verify:
+      return jax.jit(
+        lambda *x: finish(
+          rollouts := sample(*x), rewards.device_outcomes(rollouts, verify)
+        ),
+        in_shardings=inputs,
+        out_shardings=out,
+      )
+    sample = jax.jit(sample, in_shardings=inputs, out_shardings=rows)
+    finish = jax.jit(finish, in_shardings=rows, out_shardings=out)
+
+    def run_all(*x):
+      rollouts = sample(*x)
+      return finish(rollouts, judge_texts(rollouts))
+
+    return run_all
+
+  def collect(finish, config: sampler.SamplerConfig, out, **settings):
+    sample = functools.partial(
+      collect_lib.sample,
+      model=model,
+      config=config,
+      stop_ids=vocabulary.stop_ids,
+      pad_id=vocabulary.pad_id,
+      **settings,
     )
+    return judged(sample, finish, (params, whole, whole, rows), (out, whole))
 
   # What picks rows is a program of its own, so that the rows enter the next
   # one already spread over the devices.
@@ -209,7 +234,7 @@ def make_programs(
           run.teacher, vocabulary.encode, run.data.prompt_tokens
         ),
         prompt_tokens=run.teacher.prompt_tokens,
-        eos_id=vocabulary.eos_id,
+        stop_ids=vocabulary.stop_ids,
         pad_id=vocabulary.pad_id,
       )
     )
@@ -244,22 +269,23 @@ def make_programs(
       out_shardings=rows,
     ),
     pool_size=run.candidates.num_prompts * bool(run.candidates.num_generations),
-    measure=compiled_collect(
-      collect_lib.measure,
+    measure=collect(
+      collect_lib.measured,
       dataclasses.replace(
         run.rollout,
         num_generations=run.candidates.num_generations
         or run.rollout.num_generations,
       ),
       whole,
+      stream="probe",
     ),
     plan=jax.jit(
       functools.partial(curriculum_lib.plan, curriculum=curriculum),
       in_shardings=(state_shardings, split, whole, whole),
       out_shardings=(rows, whole, whole),
     ),
-    collect=compiled_collect(
-      functools.partial(collect_lib.collect, marker_table=markers),
+    collect=collect(
+      functools.partial(collect_lib.judged, marker_table=markers),
       run.rollout,
       rows,
     ),
@@ -279,22 +305,22 @@ def make_programs(
       observe=observe,
     ),
     take=picks(prompts_lib.take),
-    decode=jax.jit(
-      evaluation.make_decode(
+    decode=judged(
+      evaluation.make_sample(
         model,
-        verify,
         run.evaluation,
         run.rollout.completion_tokens,
         vocabulary,
         run.seed,
         suppressed,
       ),
-      in_shardings=(params, rows),
-      out_shardings=whole,
+      evaluation.summed_up,
+      (params, rows),
+      whole,
     ),
-    task=jax.device_put(task._replace(vocabulary=None), whole)._replace(
-      vocabulary=vocabulary
-    ),
+    task=jax.device_put(
+      task._replace(vocabulary=None, notes=()), whole
+    )._replace(vocabulary=vocabulary, notes=task.notes),
   )
 
 

@@ -11,6 +11,8 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from rlvr_jax import outcomes as outcomes_lib
+
 
 @struct.dataclass
 class Mean:
@@ -131,18 +133,8 @@ class RolloutBatch:
   teacher_support_logprobs: jax.Array | None = None
 
 
-# How a row ended, in the order of `RolloutBatch.outcomes`.
-OUTCOMES = (
-  "correct",
-  "wrong",
-  "unparsed",
-  "truncated",
-  "gold_unparsed",
-  "timeout",
-  "crash",
-)
-# Rows the verifier could not judge: masked out of the loss, never scored 0.
-UNJUDGED = ("gold_unparsed", "timeout", "crash")
+# How a row ended, and the outcomes that are no verdict.
+OUTCOMES, UNJUDGED = outcomes_lib.OUTCOMES, outcomes_lib.UNJUDGED
 
 
 @struct.dataclass

@@ -16,6 +16,10 @@ _LABELS = {
 }
 
 
+# Of a prompt, and of a completion, in a list of samples.
+_SHOWN_CHARS = 120
+
+
 def finish(folder: pathlib.Path) -> str:
   """Writes summary.json and curves.png; returns what to print."""
   lines = writers.read_lines(folder / workdir_lib.METRICS)
@@ -120,6 +124,14 @@ def _aligned(rows: list[tuple[str, ...]]) -> str:
 
 
 def sample_line(sample: dict[str, Any]) -> str:
-  """One sample as a line of text."""
-  text = sample["prompt"] + " " + sample["completion"]
-  return f"  {sample['outcome']:<9}  {text}"
+  """One sample as a line of text; long ones lose their middle."""
+  ends = [_without_middle(sample[name]) for name in ("prompt", "completion")]
+  return f"  {sample['outcome']:<9}  {' '.join(ends)}"
+
+
+def _without_middle(text: str) -> str:
+  text = " ".join(text.split())
+  half = _SHOWN_CHARS // 2
+  if len(text) <= _SHOWN_CHARS:
+    return text
+  return f"{text[:half]} ... {text[-half:]}"

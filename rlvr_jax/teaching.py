@@ -126,7 +126,7 @@ def make_teach(
       context,
       config,
       pieces,
-      eos_id=vocabulary.eos_id,
+      stop_ids=vocabulary.stop_ids,
       pad_id=vocabulary.pad_id,
       end_of_thinking_id=closing,
     )

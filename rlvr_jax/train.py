@@ -20,12 +20,14 @@ from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
 from rlvr_jax import launch
+from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import record as record_lib
 from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import summary
 from rlvr_jax import teaching
+from rlvr_jax import verification
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
@@ -42,23 +44,35 @@ def main() -> None:
   """Runs the experiment of the flags."""
   config, folder = launch.config(_CONFIG), launch.folder(_WORKDIR)
   experiment = experiment_lib.load(config)
-  builders.require_known(experiment.run.data.name)
+  run = experiment.run
+  tokenizer = None
+  if run.pretrained:
+    pretrained.check(run.pretrained, run.model)
+    tokenizer = pretrained.tokenizer(run.pretrained, run.model)
+  else:
+    builders.require_known(run.data.name)
   mesh = sharding.make_mesh(experiment.run.mesh)
   progress = progress_lib.Progress()
   with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:
-    progress.say(f"preparing {experiment.run.data.name} in {folder}")
+    progress.say(f"preparing {run.data.name} in {folder}")
     task = tasks.load_task(
-      experiment.run.data,
-      experiment.run.rollout.completion_tokens,
+      run.data,
+      run.rollout.completion_tokens,
       folder / workdir_lib.DATA,
-      teaching.hints(experiment.run),
-      experiment.run.out_of_domain,
+      teaching.hints(run),
+      run.out_of_domain,
+      tokenizer,
     )
-    programs = programs_lib.make_programs(experiment, task, mesh)
-    programs_lib.trace(programs)
-    # From here on, data moves between host and device only where it says so.
-    with jax.transfer_guard("disallow"):
-      complete = train(experiment.run, programs, folder, progress, stop)
+    for note in task.notes:
+      progress.say(note)
+    with verification.opened(
+      run.data.verifier, run.verifier_pool, task.vocabulary
+    ) as judge_texts:
+      programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
+      programs_lib.trace(programs)
+      # From here on, data moves between host and device only where it says so.
+      with jax.transfer_guard("disallow"):
+        complete = train(run, programs, folder, progress, stop)
   if complete:
     print(summary.finish(folder))
   else:
@@ -187,6 +201,9 @@ def warm_parameters(
   config = run.warm_start
   if config.source:
     return borrowed_parameters(config.source, programs)
+  if run.pretrained:
+    like = programs.warm_start.abstract.params
+    return pretrained.params(run.pretrained, run.model, like)
   if not config.num_steps:
     return programs.warm_start.fresh().params
   with checkpoints.Checkpoints(folder / workdir_lib.WARM_START, 1) as saved:

@@ -91,12 +91,14 @@ def text_metrics(
     markers: in lower case.
   """
   texts = [vocabulary.decode(row) for row in tokens]
-  real = tokens != vocabulary.pad_id
+  stops = np.isin(tokens, vocabulary.stop_ids)
+  # Up to the first end, itself included: a pad may be an end token too.
+  real = np.cumsum(stops, axis=1) - stops == 0
   return epistemic.text_metrics(
     texts,
     real.sum(axis=1),
     is_correct,
     markers,
-    was_cut=~np.any(tokens == vocabulary.eos_id, axis=1),
+    was_cut=~np.any(stops, axis=1),
     tokens=[row[kept] for row, kept in zip(tokens, real, strict=True)],
   )

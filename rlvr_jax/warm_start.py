@@ -129,7 +129,7 @@ def hinted_demonstrations(
   config: HintsConfig,
   pieces: Sequence[templates.Piece],
   prompt_tokens: int,
-  eos_id: int,
+  stop_ids: Sequence[int],
   pad_id: int,
 ) -> records.RolloutBatch:
   """The demonstrations of one step, behind prompts that show one.
@@ -142,7 +142,7 @@ def hinted_demonstrations(
     config: of the hints.
     pieces: of the teacher's template.
     prompt_tokens: length of the teacher's prompt bucket.
-    eos_id: end token, not shown.
+    stop_ids: what ends a demonstration, not shown.
     pad_id: padding token.
 
   Returns:
@@ -157,7 +157,8 @@ def hinted_demonstrations(
   # What is shown, and the demonstration that it comes from.
   def shown(context: str):
     if context == "sibling":
-      return drawn, (drawn != pad_id) & (drawn != eos_id), drawn
+      hidden = jnp.asarray((pad_id, *stop_ids))
+      return drawn, ~jnp.isin(drawn, hidden), drawn
     tokens, mask = plain.prompts.hints[context]
     return tokens, mask > 0, first
 

@@ -6,6 +6,7 @@ import pytest
 
 from rlvr_jax import evaluation
 from rlvr_jax import records
+from rlvr_jax import rewards
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import vocabulary
 from tests import testing
@@ -98,11 +99,15 @@ def test_decoding_draws_the_same_every_time_and_one_row_greedily():
   config = evaluation.EvaluationConfig(
     num_prompts=3, num_generations=3, batch_prompts=3
   )
-  decode = jax.jit(
-    evaluation.make_decode(
-      model, testing.low_first_token_outcomes, config, 4, _V, seed=0
-    )
-  )
+  sample = evaluation.make_sample(model, config, 4, _V, seed=0)
+
+  @jax.jit
+  def decode(params, prompts):
+    rollouts = sample(params, prompts)
+    verify = testing.low_first_token_outcomes
+    outcomes = rewards.device_outcomes(rollouts, verify)
+    return evaluation.summed_up(rollouts, outcomes)
+
   prompts = _prompt_set().prompts
   first, second = decode(params, prompts), decode(params, prompts)
   jax.tree.map(np.testing.assert_array_equal, first, second)

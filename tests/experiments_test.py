@@ -1,8 +1,10 @@
 """Every experiment file loads, binds, has no unread key, and traces."""
 
+import dataclasses
 import functools
 import importlib
 import itertools
+import json
 import pathlib
 import re
 
@@ -16,11 +18,13 @@ from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import optimizers
+from rlvr_jax import pretrained
 from rlvr_jax import state as state_lib
 from rlvr_jax import teaching
 from rlvr_jax import update
 from rlvr_jax.data import tasks
 from rlvr_jax.data import vocabulary
+from rlvr_jax.models import huggingface
 from rlvr_jax.models import transformer
 from tests import testing
 
@@ -174,12 +178,37 @@ def test_every_file_is_short_and_imports_no_library_code(path):
 
 @pytest.mark.parametrize("stem", _STEMS)
 def test_an_unknown_variant_lists_the_known(stem):
-  known = ", ".join((*common.TASKS, *_models(stem)))
+  known = ", ".join((*common.TASKS, common.CHECKPOINT, *_models(stem)))
   with pytest.raises(ValueError, match=f"'huge': choose one of {known}$"):
     _config(stem, "huge")
   unused = [name for name in common.MODELS if name not in _models(stem)]
   with pytest.raises(ValueError, match=f"{unused[0]!r}: choose one of"):
     _config(stem, unused[0])
+
+
+@pytest.mark.parametrize("stem", _STEMS)
+def test_every_method_takes_a_checkpoint_of_any_shape(stem, tmp_path):
+  shape = testing.tiny_config(vocab_size=64, scan_layers=True)
+  content = json.dumps(huggingface.config_json(shape))
+  (tmp_path / "config.json").write_text(content)
+  config = _config(stem, common.CHECKPOINT)
+  with pytest.raises(errors.UserError, match="pretrained.folder is empty"):
+    experiment_lib.load(config.to_dict())
+  config.pretrained.folder = str(tmp_path)
+  run = experiment_lib.load(config.to_dict()).run
+  assert huggingface.same_model(run.model, shape)
+  assert (run.model.dtype, run.model.remat) == ("bfloat16", "full")
+  pretrained.check(run.pretrained, run.model)
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path):
+  shape = testing.tiny_config(vocab_size=64)
+  content = json.dumps(huggingface.config_json(shape))
+  (tmp_path / "config.json").write_text(content)
+  config = pretrained.PretrainedConfig(str(tmp_path))
+  wider = dataclasses.replace(shape, mlp_width=32)
+  with pytest.raises(errors.UserError, match="config.model.mlp_width is 32"):
+    pretrained.check(config, wider)
 
 
 def test_a_key_that_nothing_reads_is_refused():

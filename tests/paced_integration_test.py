@@ -154,7 +154,7 @@ def trained():
     config=sampler.SamplerConfig(
       num_generations=256, completion_tokens=_LENGTH
     ),
-    eos_id=_END,
+    stop_ids=(_END,),
     pad_id=_END,
   )
 

@@ -85,7 +85,7 @@ def test_a_suppressed_token_is_never_sampled():
     prompts,
     keys.stream_key(0, "sample"),
     config=sampler.SamplerConfig(num_generations=32, completion_tokens=8),
-    eos_id=testing.EOS,
+    stop_ids=(testing.EOS,),
     pad_id=testing.PAD,
   )
   table = np.arange(11) == 7

@@ -155,7 +155,7 @@ def _hinted(step, copy_frac, contexts):
       config=warm_start.HintsConfig(2, copy_frac, contexts),
       pieces=_PIECES,
       prompt_tokens=9,
-      eos_id=_V.eos_id,
+      stop_ids=_V.stop_ids,
       pad_id=_V.pad_id,
     )
   )

@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 
 from rlvr_jax import errors
 from rlvr_jax.data import countdown
+from rlvr_jax.data import dyck
 from rlvr_jax.data import random_calculation
 
 SPLITS = ("train", "validation", "test")
@@ -38,7 +39,10 @@ class GeneratedConfig(tfds.core.BuilderConfig):
     number_weights: of Countdown, pairs of how many numbers a problem has and
       how often it is drawn.
     most_doubts: of Countdown, failed attempts in a demonstration, at most.
+    target: of every Countdown problem; 0 for any.
     level: operations of each RandomCalculation expression.
+    word_length: brackets of a whole Dyck word.
+    most_missing: brackets that a Dyck problem lacks, at most.
   """
 
   seed: int = 0
@@ -47,14 +51,18 @@ class GeneratedConfig(tfds.core.BuilderConfig):
   num_test: int = 128
   number_weights: tuple[tuple[int, float], ...] = ((3, 1.0),)
   most_doubts: int = 0
+  target: int = 0
   level: int = -1
+  word_length: int = 16
+  most_missing: int = 6
 
 
 class Countdown(tfds.core.GeneratorBasedBuilder):
   """See `data.countdown`: variants by how many numbers a problem has.
 
-  "three"; "mixed", 2 to 6; "doubt_three", "doubt_four" and "doubt" (three or
-  four) with up to two failed attempts in each demonstration.
+  "three"; "mixed", 2 to 6; "twenty_four", four numbers that make 24, without
+  division; "doubt_three", "doubt_four" and "doubt" (three or four) with up to
+  two failed attempts in each demonstration.
 
   `numbers` is as wide as the longest problem, with `countdown.NO_NUMBER` behind
   the numbers of a shorter one.
@@ -82,6 +90,7 @@ class Countdown(tfds.core.GeneratorBasedBuilder):
       config.num_train,
       config.num_validation,
       config.num_test,
+      config.target,
     )
     return {split: self._generate_examples(problems[split]) for split in SPLITS}
 
@@ -172,6 +181,45 @@ class RandomCalculation(tfds.core.GeneratorBasedBuilder):
       )
 
 
+class Dyck(tfds.core.GeneratorBasedBuilder):
+  """See `data.dyck`; "two", words of 16 brackets that lack up to six."""
+
+  VERSION = tfds.core.Version("1.0.0")
+  RELEASE_NOTES = {"1.0.0": "Two kinds of brackets."}
+
+  def _info(self) -> tfds.core.DatasetInfo:
+    width = self.builder_config.most_missing
+    return _info(
+      self, closing=tfds.features.Tensor(shape=(width,), dtype=np.int32)
+    )
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    config = self.builder_config
+    problems = dyck.problems(
+      config.seed,
+      config.word_length,
+      config.most_missing,
+      config.num_train,
+      config.num_validation,
+      config.num_test,
+    )
+    return {split: self._generate_examples(problems[split]) for split in SPLITS}
+
+  def _generate_examples(self, problems):
+    for key, problem in enumerate(problems):
+      padding = self.builder_config.most_missing - len(problem.closing)
+      yield (
+        key,
+        {
+          "prompt": problem.prompt,
+          "problem_class": problem.problem_class,
+          "demonstrations": problem.answer,
+          "closing": problem.closing + (dyck.NO_BRACKET,) * padding,
+        },
+      )
+
+
 def _info(builder, **answer_features) -> tfds.core.DatasetInfo:
   return tfds.core.DatasetInfo(
     builder=builder,
@@ -188,7 +236,11 @@ def _info(builder, **answer_features) -> tfds.core.DatasetInfo:
   )
 
 
-_BUILDERS = {"countdown": Countdown, "random_calculation": RandomCalculation}
+_BUILDERS = {
+  "countdown": Countdown,
+  "dyck": Dyck,
+  "random_calculation": RandomCalculation,
+}
 # Settings of GeneratedConfig by variant.
 _VARIANTS = {
   "countdown": {
@@ -201,7 +253,9 @@ _VARIANTS = {
     "doubt": {"number_weights": ((3, 1), (4, 1)), "most_doubts": 2},
     "doubt_three": {"most_doubts": 2},
     "doubt_four": {"number_weights": ((4, 1),), "most_doubts": 2},
+    "twenty_four": {"number_weights": ((4, 1),), "target": 24},
   },
+  "dyck": {"two": {}},
   "random_calculation": {
     "chain": {},
     **{f"level_{level:02d}": {"level": level} for level in range(21)},
@@ -228,7 +282,7 @@ def rows(
   """Every row by split; builds the data set on first use.
 
   Args:
-    name: "countdown" or "random_calculation".
+    name: "countdown", "dyck" or "random_calculation".
     variant: one of the builder's variants.
     seed: see GeneratedConfig.
     data_dir: where the files lie, or will.

@@ -115,12 +115,12 @@ def _random_path_once(
   return pool[0], ",".join(equations)
 
 
-def _draw(rng: random.Random, num_numbers: int) -> Problem:
-  """Numbers 1 .. 9 and what random steps make."""
+def _draw(rng: random.Random, num_numbers: int, target: int) -> Problem:
+  """Numbers 1 .. 9 and what random steps make: the target, if it is not 0."""
   while True:
     numbers = tuple(rng.randint(1, 9) for _ in range(num_numbers))
     found = _random_path_once(rng, numbers)
-    if found:
+    if found and target in (0, found[0]):
       return _problem(numbers, *found)
 
 
@@ -138,6 +138,7 @@ def problems(
   num_train: int,
   num_validation: int,
   num_test: int,
+  target: int = 0,
 ) -> dict[str, list[Problem]]:
   """Problems drawn at random, split by class; pure in the arguments.
 
@@ -152,6 +153,7 @@ def problems(
     num_train: rows of the training split.
     num_validation: prompts of the validation split.
     num_test: prompts of the test split.
+    target: of every problem; 0 for any.
 
   Returns:
     {"train": ..., "validation": ..., "test": ...}.
@@ -165,7 +167,7 @@ def problems(
   held_out_prompts = set()
   while any(len(rows[split]) < wanted[split] for split in wanted):
     (size,) = sizes.choices(list(weights), list(weights.values()))
-    problem = _draw(rngs[size], size)
+    problem = _draw(rngs[size], size, target)
     split = _split(seed, problem.problem_class)
     if len(rows[split]) == wanted[split]:
       continue

@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 from rlvr_jax import settings
 from rlvr_jax.data import builders
+from rlvr_jax.data import problems as problems_lib
 from rlvr_jax.data import prompts as prompts_lib
+from rlvr_jax.data import splits as splits_lib
+from rlvr_jax.data import texts
+from rlvr_jax.data import tokenizer as tokenizer_lib
 from rlvr_jax.data import vocabulary as vocabulary_lib
 
 
@@ -32,6 +36,11 @@ class DataConfig:
   # Train on the first so many prompts, also in a warm start of the run's own;
   # 0 takes all.
   num_train_prompts: int = 0
+  # Problems from files instead of a builder; `name` is then what they are
+  # called, and nothing is built.
+  files: splits_lib.FilesConfig | None = None
+  # How such a problem is put to the model.
+  prompt: problems_lib.PromptConfig = problems_lib.PromptConfig()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,20 +63,24 @@ class Task(NamedTuple):
     vocabulary: token ids and texts.
     train: prompts to train on.
     validation: prompts that the warm start is stopped by.
+      None where files have none.
     test: held-out prompts; only the reported figures see them.
     out_of_domain: held-out prompts of another kind, where there are such.
+    notes: sentences for the user about what was left out.
   """
 
-  vocabulary: vocabulary_lib.Vocabulary
+  vocabulary: vocabulary_lib.Vocabulary | tokenizer_lib.Tokenizer
   train: prompts_lib.PromptSet
-  validation: prompts_lib.PromptSet
+  validation: prompts_lib.PromptSet | None
   test: prompts_lib.PromptSet
   out_of_domain: prompts_lib.PromptSet | None = None
+  notes: tuple[str, ...] = ()
 
 
 # Features that each device verifier reads, by builder.
 _ANSWERS = {
   "countdown": ("numbers", "target"),
+  "dyck": ("closing",),
   "random_calculation": ("answer",),
 }
 
@@ -83,6 +96,10 @@ _HINTS = {
     "gold_solution": _first_demonstration,
     "gold_answer": lambda row: _first_demonstration(row).split(",")[-1],
   },
+  "dyck": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": _first_demonstration,
+  },
   "random_calculation": {
     "gold_solution": _first_demonstration,
     "gold_answer": lambda row: str(row["answer"]),
@@ -96,6 +113,7 @@ def load_task(
   data_dir: pathlib.Path,
   hints: Sequence[str] = (),
   out_of_domain: OtherDomainConfig | None = None,
+  tokenizer: tokenizer_lib.Tokenizer | None = None,
 ) -> Task:
   """Builds the data set if need be, reads it and encodes it.
 
@@ -106,10 +124,19 @@ def load_task(
     data_dir: where the data set's files lie, or will.
     hints: what a teacher is shown, names of `demonstrations.GOLD`.
     out_of_domain: further problems, only to be evaluated on.
+    tokenizer: writes problems from files.
 
   Raises:
-    errors.UserError: if a name is unknown or a text does not fit its bucket.
+    errors.UserError: if a name is unknown, a file cannot be read or a text
+      does not fit its bucket.
   """
+  if config.files:
+    settings.require(
+      not hints and not out_of_domain,
+      f"hints {tuple(hints)} and out_of_domain {out_of_domain} are of builders:"
+      " problems from files have neither",
+    )
+    return _from_files(config, completion_tokens, tokenizer)
   vocabulary = vocabulary_lib.ARITHMETIC
 
   def encode(config: DataConfig, *splits: str) -> list[prompts_lib.PromptSet]:
@@ -142,3 +169,54 @@ def load_task(
     )
     sets += encode(further, "test")
   return Task(vocabulary, *sets)
+
+
+def _from_files(
+  config: DataConfig,
+  completion_tokens: int,
+  tokenizer: tokenizer_lib.Tokenizer,
+) -> Task:
+  """A task whose problems are texts."""
+  for name in ("train", "test"):
+    files = getattr(config.files, name)
+    settings.require(
+      files is None or bool(files.paths),
+      f"config.data.files.{name}.paths is empty: give the files of"
+      f" {config.name!r}",
+    )
+  splits = splits_lib.load(config.files, config.split_seed)
+  settings.require(
+    bool(splits.test),
+    "config.data.files holds no problem out: give files for test, or a"
+    " test_frac",
+  )
+  counts = {
+    name: f"{number} ({splits.examples[name]})"
+    for name, number in splits.counts.items()
+    if name in splits.examples
+  }
+  train = splits.train[: config.num_train_prompts or None]
+  sets = {}
+  for name, part in splits._replace(train=train)._asdict().items():
+    if name not in builders.SPLITS or not part:
+      continue
+    encoded = problems_lib.prompt_set(
+      part,
+      tokenizer,
+      config.prompt,
+      prompt_tokens=config.prompt_tokens,
+      completion_tokens=completion_tokens,
+    )
+    if encoded.num_over_long:
+      counts[f"{name}/over_long"] = str(encoded.num_over_long)
+    answers = {texts.GOLD: texts.bytes_of(encoded.golds)}
+    sets[name] = encoded.prompts.replace(
+      prompts=encoded.prompts.prompts.replace(answers=answers)
+    )
+  return Task(
+    tokenizer,
+    sets["train"],
+    sets.get("validation"),
+    sets["test"],
+    notes=tuple(f"{name}: {said}" for name, said in counts.items()),
+  )

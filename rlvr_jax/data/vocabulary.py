@@ -17,6 +17,11 @@ class Vocabulary:
   pad_id: int = 0
   eos_id: int = 1
 
+  @property
+  def stop_ids(self) -> tuple[int, ...]:
+    """Every token that ends a completion."""
+    return (self.eos_id,)
+
   def encode(self, text: str) -> tuple[int, ...]:
     """Ids of a text, longest symbol first.
 
@@ -46,7 +51,11 @@ class Vocabulary:
     ids = list(map(int, ids))
     if self.eos_id in ids:
       ids = ids[: ids.index(self.eos_id)]
-    return "".join(self.symbols[i] for i in ids)
+    return self.text(ids)
+
+  def text(self, ids: Sequence[int]) -> str:
+    """Text of all ids, the end token's included."""
+    return "".join(self.symbols[int(i)] for i in ids)
 
   def id(self, symbol: str) -> int:
     """Id of one symbol."""

@@ -35,6 +35,10 @@ _NEEDED_VALUES = {
 }
 
 
+# Fields of a ModelConfig that are how it is run, not what it is.
+NOT_IN_FILES = ("init_std", "dtype", "scan_layers", "remat")
+
+
 class Place(NamedTuple):
   """Where a tensor of a checkpoint goes.
 
@@ -235,7 +239,7 @@ def config_json(
       candidate["attention_bias"] = config.attention_bias
     if family == "olmo3":
       candidate["rope_parameters"] = _rope_by_layer(found)
-    if _described(model_config(candidate)) == _described(config):
+    if same_model(model_config(candidate), config):
       return candidate
   raise errors.UserError(
     "config.model has a mixture of norms, biases and windows that none of"
@@ -273,17 +277,13 @@ _SCALING_KEYS = {
 }
 
 
-def _described(config: configs.ModelConfig) -> configs.ModelConfig:
-  """The part of a shape that a config.json can hold."""
-  return dataclasses.replace(
-    config, dtype="float32", scan_layers=False, remat="none"
-  )
-
-
 def same_model(a: configs.ModelConfig, b: configs.ModelConfig) -> bool:
   """Whether two shapes hold the same parameters and compute the same."""
-  without_init = lambda x: dataclasses.replace(_described(x), init_std=0.0)
-  return without_init(a) == without_init(b)
+  return all(
+    getattr(a, field.name) == getattr(b, field.name)
+    for field in dataclasses.fields(a)
+    if field.name not in NOT_IN_FILES
+  )
 
 
 def tensors(config: configs.ModelConfig) -> dict[str, Place]:

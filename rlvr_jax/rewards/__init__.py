@@ -6,12 +6,17 @@ into rewards. Each has a plain Python twin that says the same of a text.
 
   countdown_outcomes  equations that use every number once and end in a target
   chain_outcomes      the number after the last "#" is the answer
+  dyck_outcomes       the closing brackets that a word lacks
   closeness           graded reward of a numeric prediction
 """
 
 from rlvr_jax.rewards.countdown import countdown_outcome_of_text
 from rlvr_jax.rewards.countdown import countdown_outcomes
+from rlvr_jax.rewards.dyck import dyck_outcome_of_text
+from rlvr_jax.rewards.dyck import dyck_outcomes
+from rlvr_jax.rewards.judge import device_outcomes
 from rlvr_jax.rewards.judge import judge
+from rlvr_jax.rewards.judge import with_outcomes
 from rlvr_jax.rewards.random_calculation import chain_outcome_of_text
 from rlvr_jax.rewards.random_calculation import chain_outcomes
 from rlvr_jax.rewards.random_calculation import closeness
@@ -22,5 +27,9 @@ __all__ = [
   "closeness",
   "countdown_outcome_of_text",
   "countdown_outcomes",
+  "device_outcomes",
+  "dyck_outcome_of_text",
+  "dyck_outcomes",
   "judge",
+  "with_outcomes",
 ]

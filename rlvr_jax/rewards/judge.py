@@ -25,16 +25,29 @@ def judge(
   Returns:
     The rollouts with their verdicts.
   """
+  return with_outcomes(rollouts, device_outcomes(rollouts, verify))
+
+
+def device_outcomes(
+  rollouts: records.RolloutBatch, verify: Callable[..., jax.Array]
+) -> jax.Array:
+  """What a device verifier says of each row, i32[B]; arguments of `judge`."""
   num_rows = rollouts.completion_tokens.shape[0]
   repeat = num_rows // rollouts.prompts.prompt_ids.shape[0]
   answers = jax.tree.map(
     lambda x: jnp.repeat(x, repeat, axis=0), rollouts.prompts.answers
   )
   wanted = inspect.signature(verify).parameters
-  outcomes = verify(
+  return verify(
     completion_tokens=rollouts.completion_tokens,
     **{name: answers[name] for name in wanted if name in answers},
   )
+
+
+def with_outcomes(
+  rollouts: records.RolloutBatch, outcomes: jax.Array
+) -> records.RolloutBatch:
+  """Fills rewards, is_correct and outcomes from i32[B]; see `judge`."""
   judged = jnp.ones(outcomes.shape, jnp.float32)
   for name in records.UNJUDGED:
     judged = jnp.where(outcomes == records.OUTCOMES.index(name), 0.0, judged)

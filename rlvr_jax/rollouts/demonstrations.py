@@ -1,6 +1,6 @@
 """What a teacher is shown of each rollout's problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,8 +29,8 @@ class Demonstrations(NamedTuple):
   exists: jax.Array
 
 
-# Rollouts, and the end token's id, in; a demonstration per row out.
-Context = Callable[[records.RolloutBatch, int], Demonstrations]
+# Rollouts, and the ids that end a completion, in; a demonstration per row out.
+Context = Callable[[records.RolloutBatch, Sequence[int]], Demonstrations]
 
 
 def make_context(name: str) -> Context:
@@ -49,7 +49,7 @@ def make_context(name: str) -> Context:
   )
   if name == "sibling":
     return sibling
-  return lambda rollouts, eos_id: gold(rollouts, name)
+  return lambda rollouts, stop_ids: gold(rollouts, name)
 
 
 def first_correct_sibling(
@@ -83,7 +83,9 @@ def first_correct_sibling(
   return jnp.where(chosen == none, -1, chosen)
 
 
-def sibling(rollouts: records.RolloutBatch, eos_id: int) -> Demonstrations:
+def sibling(
+  rollouts: records.RolloutBatch, stop_ids: Sequence[int]
+) -> Demonstrations:
   """Another sample of the same prompt that is right, without its end token."""
   chosen = first_correct_sibling(
     is_correct=rollouts.is_correct,
@@ -93,7 +95,8 @@ def sibling(rollouts: records.RolloutBatch, eos_id: int) -> Demonstrations:
   exists = (chosen >= 0).astype(jnp.float32)
   tokens = rollouts.completion_tokens[jnp.maximum(chosen, 0)]
   mask = rollouts.completion_mask[jnp.maximum(chosen, 0)]
-  mask = jnp.where(tokens == eos_id, 0.0, mask) * exists[:, None]
+  ends = jnp.isin(tokens, jnp.asarray(stop_ids))
+  mask = jnp.where(ends, 0.0, mask) * exists[:, None]
   return Demonstrations(tokens, mask, exists)
 
 

@@ -1,5 +1,6 @@
 """Sampling completions: prompts read once, then a compiled decoding loop."""
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -55,7 +56,7 @@ def generate(
   key: jax.Array,
   *,
   config: SamplerConfig,
-  eos_id: int,
+  stop_ids: Sequence[int],
   pad_id: int,
   temperature: jax.Array | float | None = None,
   logit_bias: jax.Array | None = None,
@@ -71,7 +72,7 @@ def generate(
     prompts: G prompts.
     key: key of this step, from `keys.stream_key`.
     config: lengths and truncation; static.
-    eos_id: the token that ends a completion.
+    stop_ids: every token that ends a completion.
     pad_id: what fills the rest of a row.
     temperature: overrides the configured one, f32[] or f32[B]; 0 is greedy.
     logit_bias: f32[V], added to the logits before the temperature divides
@@ -93,6 +94,7 @@ def generate(
     keys_lib.row_keys(key, repeat(prompts.prompt_ids), sample_index), capacity
   )
   starts = repeat(prefix.lengths)
+  stops = jnp.asarray(stop_ids, jnp.int32)
   slots = jnp.arange(capacity)
   unembedding = model.apply({"params": params}, method="unembedding")
   bias = 0.0 if logit_bias is None else logit_bias[None]
@@ -128,7 +130,7 @@ def generate(
       step=step + 1,
       hidden=hidden[:, 0],
       cache=cache,
-      done=loop.done | (drawn.tokens == eos_id),
+      done=loop.done | jnp.isin(drawn.tokens, stops),
       mask=write(loop.mask, ~loop.done),
       draws=jax.tree.map(write, loop.draws, drawn),
     )

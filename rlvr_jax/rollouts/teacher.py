@@ -114,7 +114,7 @@ def show(
   config: TeacherConfig,
   pieces: Sequence[templates.Piece],
   *,
-  eos_id: int,
+  stop_ids: Sequence[int],
   pad_id: int,
   end_of_thinking_id: int = -1,
 ) -> tuple[records.PromptBatch, jax.Array, dict[str, jax.Array]]:
@@ -125,7 +125,7 @@ def show(
     with a teacher: the mean length of a demonstration in tokens as shown, and
     the share of rows whose demonstration was cut.
   """
-  shown = context(rollouts, eos_id)
+  shown = context(rollouts, stop_ids)
   if config.strips_thinking:
     shown = demonstrations.without_thinking(shown, end_of_thinking_id)
   samples = rollouts.completion_tokens.shape[0]

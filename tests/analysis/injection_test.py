@@ -122,7 +122,7 @@ def test_the_sampler_goes_on_and_a_verifier_reads_the_whole():
     found.prompts,
     jax.random.key(0),
     config=sampler.SamplerConfig(num_generations=2, completion_tokens=3),
-    eos_id=testing.EOS,
+    stop_ids=(testing.EOS,),
     pad_id=testing.PAD,
   )
   whole = injection.whole_responses(found, continued, pad_id=testing.PAD)

@@ -294,7 +294,7 @@ def test_a_decoder_samples_the_tilted_policy():
       sampler.generate,
       model,
       config=config,
-      eos_id=testing.EOS,
+      stop_ids=(testing.EOS,),
       pad_id=testing.PAD,
     )
   )

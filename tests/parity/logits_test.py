@@ -92,7 +92,7 @@ def test_greedy_texts_are_those_of_generate(family, tmp_path):
       prompts,
       jax.random.key(0),
       config=config,
-      eos_id=2,
+      stop_ids=(2,),
       pad_id=0,
     )
   )(params)

@@ -43,7 +43,7 @@ def test_a_sibling_is_shown_without_its_end_token():
   tokens = batch.completion_tokens.at[0].set(jnp.array([5, 6, 1, 0, 0, 0]))
   mask = batch.completion_mask.at[0].set(jnp.array([1.0, 1, 1, 0, 0, 0]))
   batch = batch.replace(completion_tokens=tokens, completion_mask=mask)
-  shown = demonstrations.sibling(batch, testing.EOS)
+  shown = demonstrations.sibling(batch, (testing.EOS,))
   # Row 0 is the only right one of its group.
   assert shown.exists.tolist() == [0, 1, 1, 0, 1, 1]
   assert shown.tokens[1, :2].tolist() == [5, 6]
@@ -91,9 +91,9 @@ def test_a_context_of_ones_own_is_reached_by_its_path():
   assert own is demonstrations_own()
 
 
-def own(rollouts, eos_id):
+def own(rollouts, stop_ids):
   """A context of a user's own."""
-  return demonstrations.sibling(rollouts, eos_id)
+  return demonstrations.sibling(rollouts, stop_ids)
 
 
 def demonstrations_own():

@@ -25,7 +25,7 @@ def _generate(model, params, prompts, samples=3, length=6, **settings):
       sampler.generate,
       model,
       config=config,
-      eos_id=testing.EOS,
+      stop_ids=(testing.EOS,),
       pad_id=testing.PAD,
     )
   )

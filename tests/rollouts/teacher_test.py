@@ -34,7 +34,7 @@ def _shown(batch, config=_CONFIG):
     demonstrations.sibling,
     config,
     _PIECES,
-    eos_id=testing.EOS,
+    stop_ids=(testing.EOS,),
     pad_id=testing.PAD,
   )
 

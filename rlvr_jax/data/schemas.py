@@ -1,0 +1,421 @@
+r"""Problems from the rows of files, in known schemas.
+
+`problem` makes a row a `Problem`; `problems` does so with all rows of files,
+each in one schema, which its first row tells unless it is given.
+
+A schema says where question and answer stand, and how the answer is written:
+
+  verl      prompt (text or messages), reward_model.ground_truth (DAPO-Math-17k)
+  problem   problem, answer (MATH-500, DeepScaleR, AIME)
+  solution  problem, solution; the answer is in its last \boxed{} (MATH)
+  gsm8k     question, answer; the answer follows its last #### (GSM8K)
+  question  question, answer
+  prompt    prompt (text or messages), answer
+
+Upper and lower case are the same in the names of a detected schema.
+"""
+
+from collections.abc import Callable, Iterator
+import dataclasses
+import decimal
+import glob
+import hashlib
+import itertools
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+from rlvr_jax import errors
+from rlvr_jax import names
+from rlvr_jax import settings
+from rlvr_jax.data import readers
+
+
+class Message(NamedTuple):
+  """One turn of a chat.
+
+  Example: Message("user", "What is 1+1?").
+  """
+
+  role: str
+  content: str
+
+
+class Problem(NamedTuple):
+  """A question with its answer, as a file has it.
+
+  Example: Problem("What is 1+1?", "2", "data/sums.jsonl:7").
+
+  Attributes:
+    prompt: text, or the messages of a chat that ends with the user's.
+    answer: what a verifier compares with.
+    source: file and line, counted from 1; in a Parquet file or a JSON list
+      the row.
+  """
+
+  prompt: str | tuple[Message, ...]
+  answer: str
+  source: str
+
+  @property
+  def question(self) -> str:
+    """What the user says last."""
+    if isinstance(self.prompt, str):
+      return self.prompt
+    return self.prompt[-1].content
+
+
+@dataclasses.dataclass(frozen=True)
+class FileSet:
+  """Files of problems.
+
+  Example: FileSet(("data/math-*.parquet",)).
+  """
+
+  # .jsonl, .json or .parquet, the first two perhaps with .gz; "*" stands for
+  # any part of a name, and matches come in alphabetical order.
+  paths: tuple[str, ...]
+  # One of `SCHEMAS`; "" takes the one that the first row of a file fits.
+  schema: str = ""
+  # Where question and answer are, if not where the schema says;
+  # "reward_model.ground_truth" is a key within a key.
+  prompt_key: str = ""
+  answer_key: str = ""
+  # Keep the first of problems with the same prompt.
+  drops_duplicates: bool = True
+  # Leave out rows without a question or an answer, and count them, instead of
+  # refusing the file.
+  drops_unusable: bool = False
+  # Stop after so many problems; 0 takes all.
+  max_problems: int = 0
+
+  def __post_init__(self):
+    settings.require(
+      not self.schema or self.schema in SCHEMAS,
+      f"schema is {self.schema!r}: {names.did_you_mean(self.schema, SCHEMAS)}",
+    )
+    settings.require(
+      self.max_problems >= 0,
+      f"max_problems is {self.max_problems}: set a number of problems, or 0 for"
+      " all",
+    )
+
+
+class Found(NamedTuple):
+  """Problems with what was seen on the way.
+
+  Attributes:
+    problems: in the order of the files.
+    counts: how many "rows" were read, how many "duplicates" of a prompt were
+      left out, how many of those were "conflicting", with another answer than
+      the one that was kept, and how many rows were "unusable".
+    examples: for each count above 0 but the rows, a sentence about the first.
+  """
+
+  problems: tuple[Problem, ...]
+  counts: dict[str, int]
+  examples: dict[str, str]
+
+
+def problems(files: FileSet) -> Found:
+  """Reads all problems of a set of files.
+
+  Raises:
+    errors.UserError: if a file or a row cannot be read, naming file, line and
+      key; or if no problem is left.
+  """
+  kept: list[Problem] = []
+  seen: dict[bytes, Problem] = {}
+  counts = dict.fromkeys(("rows", "duplicates", "conflicting", "unusable"), 0)
+  examples: dict[str, str] = {}
+
+  def count(name: str, example: str) -> None:
+    counts[name] += 1
+    examples.setdefault(name, example)
+
+  for source, row, schema in _rows(files):
+    if files.max_problems and len(kept) == files.max_problems:
+      break
+    counts["rows"] += 1
+    try:
+      found = problem(row, schema, source)
+    except errors.UserError as error:
+      if not files.drops_unusable:
+        raise
+      count("unusable", str(error))
+      continue
+    # A digest: a file may hold every prompt a hundred times.
+    key = hashlib.blake2b(repr(found.prompt).encode(), digest_size=16).digest()
+    first = seen.setdefault(key, found)
+    if first is found or not files.drops_duplicates:
+      kept.append(found)
+      continue
+    count("duplicates", f"{source} has the prompt of {first.source}")
+    if first.answer != found.answer:
+      count(
+        "conflicting",
+        f"{source} has the prompt of {first.source} and the answer"
+        f" {found.answer!r} instead of {first.answer!r}",
+      )
+  settings.require(
+    bool(kept),
+    f"there is no problem in {', '.join(files.paths)}: name other files",
+  )
+  return Found(tuple(kept), counts, examples)
+
+
+def _rows(files: FileSet) -> Iterator[tuple[str, dict, "Schema"]]:
+  """Source, row and schema of every row."""
+  for path in itertools.chain.from_iterable(map(_matches, files.paths)):
+    rows = readers.read(path)
+    first = next(rows, None)
+    if first is None:
+      continue
+    source, row = first
+    schema = schema_of(
+      row,
+      source,
+      files.schema,
+      prompt_key=files.prompt_key,
+      answer_key=files.answer_key,
+    )
+    # The first row was read with all columns, of which the rest needs two.
+    if path.endswith(".parquet"):
+      rows = readers.read(path, (schema.prompt_key, schema.answer_key))
+    else:
+      rows = itertools.chain([first], rows)
+    for source, row in rows:
+      yield source, row, schema
+
+
+def _matches(pattern: str) -> list[str]:
+  if pathlib.Path(pattern).is_file():
+    return [pattern]
+  found = sorted(glob.glob(pattern))
+  settings.require(
+    bool(found),
+    f"there is no file {pattern}: mend the path, which is taken from the folder"
+    " that the program was started in",
+  )
+  return found
+
+
+class Schema(NamedTuple):
+  """Where question and answer stand in a row.
+
+  Attributes:
+    prompt_key: of the question; "a.b" is a key within a key.
+    answer_key: of the answer.
+    final: text of that -> the answer, and None where it has none.
+    missing: what a text without an answer lacks.
+  """
+
+  prompt_key: str
+  answer_key: str
+  final: Callable[[str], str | None]
+  missing: str
+
+
+def _as_it_is(text: str) -> str | None:
+  return text or None
+
+
+def _after_hashes(text: str) -> str | None:
+  """GSM8K's: what follows the last ####, without commas between thousands."""
+  _, mark, last = text.rpartition("####")
+  answer = re.sub(r"(?<=\d),(?=\d{3})", "", last.strip())
+  return answer if mark and answer else None
+
+
+def _boxed(text: str) -> str | None:
+  r"""What is within the last \boxed{}."""
+  _, mark, rest = text.rpartition(r"\boxed{")
+  depth = 1
+  # A brace behind a backslash is one to be read.
+  for found in re.finditer(r"\\.|[{}]", rest):
+    depth += {"{": 1, "}": -1}.get(found[0], 0)
+    if not depth:
+      return (rest[: found.start()].strip() or None) if mark else None
+  return None
+
+
+# In the order in which they are tried.
+SCHEMAS = {
+  "verl": Schema("prompt", "reward_model.ground_truth", _as_it_is, "text"),
+  "problem": Schema("problem", "answer", _as_it_is, "text"),
+  "solution": Schema("problem", "solution", _boxed, r"\boxed{...}"),
+  "gsm8k": Schema("question", "answer", _after_hashes, "number behind ####"),
+  "question": Schema("question", "answer", _as_it_is, "text"),
+  "prompt": Schema("prompt", "answer", _as_it_is, "text"),
+}
+
+
+def schema_of(
+  row: dict,
+  source: str,
+  name: str = "",
+  *,
+  prompt_key: str = "",
+  answer_key: str = "",
+) -> Schema:
+  """The schema of a row, with the names as the row spells them.
+
+  Args:
+    row: values by key.
+    source: of the row, for messages.
+    name: one of `SCHEMAS`; "" takes the first that fits.
+    prompt_key: where the question is, if not where the schema says.
+    answer_key: where the answer is, if not where the schema says.
+
+  Raises:
+    errors.UserError: if none fits, listing the row's keys.
+  """
+  if not name and prompt_key and answer_key:
+    return Schema(prompt_key, answer_key, _as_it_is, "text")
+  for known in [name] if name else SCHEMAS:
+    schema = SCHEMAS[known]
+    schema = schema._replace(
+      prompt_key=prompt_key or _spelt(row, schema.prompt_key),
+      answer_key=answer_key or _spelt(row, schema.answer_key),
+    )
+    fits = _has(row, schema.prompt_key) and _has(row, schema.answer_key)
+    if known == "gsm8k":
+      # Its keys are those of `question`; only the mark tells them apart.
+      fits = fits and "####" in str(_at(row, schema.answer_key))
+    if name or fits:
+      return schema
+  pairs = dict.fromkeys(f"{s[0]} and {s[1]}" for s in SCHEMAS.values())
+  raise errors.UserError(
+    f"{source} has the keys {', '.join(row)}, which are of no known schema"
+    f" ({'; '.join(pairs)}): set prompt_key and answer_key"
+  )
+
+
+def _spelt(row: dict, key: str) -> str:
+  """The key as the row spells it, but for upper and lower case."""
+  first, dot, rest = key.partition(".")
+  by_lower = {name.lower(): name for name in reversed(row)}
+  first = first if first in row else by_lower.get(first, first)
+  return f"{first}{dot}{rest}"
+
+
+def _has(row: dict, key: str) -> bool:
+  outer, _, last = key.rpartition(".")
+  row = _at(row, outer) if outer else row
+  return isinstance(row, dict) and last in row
+
+
+def _at(row: Any, key: str) -> Any:
+  """The value of "a.b" in a row; None if there is none."""
+  for part in key.split("."):
+    row = row.get(part) if isinstance(row, dict) else None
+  return row
+
+
+def problem(row: dict, schema: Schema, source: str) -> Problem:
+  """The problem of a row.
+
+  Args:
+    row: values by key.
+    schema: where question and answer stand.
+    source: of the row.
+
+  Raises:
+    errors.UserError: if question or answer is missing, empty or of a wrong
+      type.
+  """
+  return Problem(
+    _prompt(_required(row, schema.prompt_key, source), schema, source),
+    _answer(_required(row, schema.answer_key, source), schema, source),
+    source,
+  )
+
+
+def _required(row: dict, key: str, source: str) -> Any:
+  value = _at(row, key)
+  settings.require(
+    value is not None,
+    f"{source} has nothing in {key!r}, and the keys {', '.join(row)}: fill it,"
+    " set other keys, or set drops_unusable",
+  )
+  return value
+
+
+def _prompt(
+  value: Any, schema: Schema, source: str
+) -> str | tuple[Message, ...]:
+  key = schema.prompt_key
+  if isinstance(value, str):
+    prompt, last = value, value
+  else:
+    prompt = _messages(value, key, source)
+    last = prompt[-1].content
+    settings.require(
+      prompt[-1].role == "user",
+      f"{source} has a {key!r} that ends with the role {prompt[-1].role!r}: end"
+      " it with what the user says",
+    )
+  settings.require(
+    bool(last.strip()),
+    f"{source} has an empty question in {key!r}: fill it, or set"
+    " drops_unusable",
+  )
+  return prompt
+
+
+def _messages(value: Any, key: str, source: str) -> tuple[Message, ...]:
+  # No `settings.require` here: the message would be made up for every row.
+  if not isinstance(value, list) or not value:
+    raise errors.UserError(
+      f"{source} has {readers.shortened(value)} in {key!r}: give text, or a"
+      " list of messages with role and content"
+    )
+  found = []
+  for message in value:
+    fields = message if isinstance(message, dict) else {}
+    # Parquet has every key in every row.
+    fields = {k: v for k, v in fields.items() if v is not None}
+    if fields.keys() != {"role", "content"} or not all(
+      isinstance(v, str) for v in fields.values()
+    ):
+      raise errors.UserError(
+        f"{source} has the message {readers.shortened(message)} in {key!r}:"
+        " give it a role and a content, both text, and nothing else"
+      )
+    found.append(Message(**fields))
+  return tuple(found)
+
+
+def _answer(value: Any, schema: Schema, source: str) -> str:
+  text = _text(value)
+  if text is None:
+    raise errors.UserError(
+      f"{source} has the answer {readers.shortened(value)} in"
+      f" {schema.answer_key!r}: give text or a number, or a list of one of them"
+    )
+  answer = schema.final(text)
+  if answer is None:
+    raise errors.UserError(
+      f"{source} has the answer {readers.shortened(text)} in"
+      f" {schema.answer_key!r}, without {schema.missing}: fill it, or set"
+      " another schema or drops_unusable"
+    )
+  return answer
+
+
+def _text(value: Any) -> str | None:
+  """An answer as text; None if it is neither text nor a number."""
+  if isinstance(value, list) and len(value) == 1:
+    value = value[0]
+  if isinstance(value, str):
+    return value.strip()
+  # True is an int to isinstance.
+  if isinstance(value, int) and not isinstance(value, bool):
+    return str(value)
+  if isinstance(value, float):
+    # The shortest text that reads as the same number.
+    value = decimal.Decimal(repr(value))
+  if isinstance(value, decimal.Decimal) and value.is_finite():
+    text = f"{value:f}"
+    return text.rstrip("0").removesuffix(".") if "." in text else text
+  return None

@@ -1,0 +1,88 @@
+"""A run that starts from published weights: their model and their tokenizer."""
+
+from collections.abc import Mapping
+import dataclasses
+import pathlib
+from typing import Any
+
+from rlvr_jax import settings
+from rlvr_jax import weights
+from rlvr_jax.data import tokenizer as tokenizer_lib
+from rlvr_jax.models import configs
+from rlvr_jax.models import huggingface
+
+_NO_FOLDER = (
+  "config.pretrained.folder is empty: give the folder of the checkpoint that"
+  " the run starts from"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainedConfig:
+  """Where the weights are that a run starts from.
+
+  Example: PretrainedConfig("checkpoints/Qwen3-4B-Base").
+  """
+
+  # A Hugging Face checkpoint, or what `convert import` made of it; "" where an
+  # experiment file leaves the choice to its user.
+  folder: str
+  # Tokens that end a completion beside those that the checkpoint names, such
+  # as "<|im_end|>" for a base model that is asked in a chat.
+  stop_tokens: tuple[str, ...] = ()
+  # What a chat template takes for today, such as "2026-01-31".
+  date: str = ""
+
+
+def with_shape(config: Mapping[str, Any]) -> Mapping[str, Any]:
+  """A run's config with the shape of its checkpoint, where it states none.
+
+  Raises:
+    errors.UserError: if there is no such checkpoint.
+  """
+  model = config.get("model", {})
+  if not config.get("pretrained") or "vocab_size" in model:
+    return config
+  folder = config["pretrained"].get("folder")
+  settings.require(bool(folder), _NO_FOLDER)
+  shape = dataclasses.asdict(weights.model_config(pathlib.Path(folder)))
+  return {**config, "model": {**shape, **model}}
+
+
+def check(config: PretrainedConfig, model: configs.ModelConfig) -> None:
+  """Makes sure that a checkpoint is there and has the model of the run.
+
+  Raises:
+    errors.UserError: naming the first setting that differs.
+  """
+  settings.require(bool(config.folder), _NO_FOLDER)
+  folder = pathlib.Path(config.folder)
+  theirs = weights.model_config(folder)
+  for field in dataclasses.fields(model):
+    ours, other = getattr(model, field.name), getattr(theirs, field.name)
+    settings.require(
+      ours == other or field.name in huggingface.NOT_IN_FILES,
+      f"config.model.{field.name} is {ours!r}, but {folder} has {other!r}: take"
+      " the checkpoint that the experiment names, or set the model's shape",
+    )
+
+
+def tokenizer(
+  config: PretrainedConfig, model: configs.ModelConfig
+) -> tokenizer_lib.Tokenizer:
+  """The checkpoint's tokenizer.
+
+  Raises:
+    errors.UserError: see `tokenizer.load`.
+  """
+  return tokenizer_lib.load(
+    config.folder,
+    vocab_size=model.vocab_size,
+    stop_tokens=config.stop_tokens,
+    date=config.date,
+  )
+
+
+def params(config: PretrainedConfig, model: configs.ModelConfig, like: Any):
+  """The checkpoint's parameters, in their shardings; see `weights.read`."""
+  return weights.read(pathlib.Path(config.folder), model, like)

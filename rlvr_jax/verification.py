@@ -1,0 +1,107 @@
+"""Verdicts on texts: rollouts out to a pool of verifiers, outcomes back.
+
+A verifier of texts, see `rlvr_jax.verifiers`, works on the host: a step's
+program is cut in two where its rollouts are judged.
+"""
+
+from collections.abc import Callable, Iterator
+import contextlib
+import dataclasses
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlvr_jax import names
+from rlvr_jax import records
+from rlvr_jax import settings
+from rlvr_jax.data import texts
+from rlvr_jax.verifiers import pool as pool_lib
+from rlvr_jax.verifiers import worker
+
+# Verdicts against a response, which may only have been cut off.
+_WRONG = ("wrong", "unparsed")
+# From rollouts to outcomes i32[B].
+JudgeTexts = Callable[[records.RolloutBatch], Any]
+
+
+def reads_texts(name: str) -> bool:
+  """Whether a verifier of that name takes texts; else it runs on device.
+
+  Raises:
+    errors.UserError: if a user's own cannot be imported.
+  """
+  if ":" not in name:
+    return name in worker.VERIFIERS
+  function = names.resolve("config.data.verifier", name)
+  return list(inspect.signature(function).parameters)[:2] == [
+    "response",
+    "gold",
+  ]
+
+
+@contextlib.contextmanager
+def opened(
+  name: str, config: pool_lib.PoolConfig, vocabulary: Any
+) -> Iterator[JudgeTexts | None]:
+  """What judges a run's rollouts while the block lasts.
+
+  Args:
+    name: config.data.verifier.
+    config: of its pool.
+    vocabulary: decodes completions.
+
+  Yields:
+    None for a verifier on device.
+  """
+  if not reads_texts(name):
+    yield None
+    return
+  settings.require(
+    config.verifier in (pool_lib.PoolConfig.verifier, name),
+    f"config.verifier_pool.verifier is {config.verifier!r}, but"
+    f" config.data.verifier {name!r}: leave the former out",
+  )
+  with pool_lib.Pool(dataclasses.replace(config, verifier=name)) as pool:
+    yield lambda rollouts: judge(rollouts, pool, vocabulary)
+
+
+def judge(
+  rollouts: records.RolloutBatch, pool: pool_lib.Pool, vocabulary: Any
+) -> jax.Array:
+  """How each row ended, i32[B], an index into `records.OUTCOMES`.
+
+  A response that was cut off is judged like others; unless it is right, it
+  counts as "truncated".
+
+  Args:
+    rollouts: whose prompts have the answer texts.GOLD.
+    pool: open.
+    vocabulary: decodes completions.
+  """
+  if isinstance(rollouts.completion_tokens, jax.core.Tracer):
+    # Only shapes are followed: there is nothing to judge.
+    return jnp.zeros(rollouts.completion_tokens.shape[0], jnp.int32)
+  tokens, mask, finished, golds = jax.device_get(
+    (
+      rollouts.completion_tokens,
+      rollouts.completion_mask,
+      rollouts.finished,
+      rollouts.prompts.answers[texts.GOLD],
+    )
+  )
+  golds = [texts.text_of(row) for row in golds]
+  samples = len(tokens) // len(golds)
+  items = [
+    (vocabulary.decode(row[real > 0]), golds[i // samples])
+    for i, (row, real) in enumerate(zip(tokens, mask, strict=True))
+  ]
+  truncated = records.OUTCOMES.index("truncated")
+  found = np.array(
+    [records.OUTCOMES.index(x.outcome) for x in pool.verify(items)], np.int32
+  )
+  is_verdict = np.isin(found, [records.OUTCOMES.index(x) for x in _WRONG])
+  found = np.where(is_verdict & (finished == 0), truncated, found)
+  return jax.device_put(found, rollouts.finished.sharding)

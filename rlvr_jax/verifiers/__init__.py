@@ -1,0 +1,19 @@
+"""Verifiers of texts, in processes of their own: is this the right answer?
+
+A verifier is a function (response, gold) of two texts. It returns a name of
+`outcomes.OUTCOMES`, or an `outcomes.Judged` with the answer that it read; its
+keywords with defaults are its options. It need not be fast, nor end, nor
+survive: `pool` runs it in killable workers.
+
+  boxed         which part of a response is its answer
+  answers       exact, numeric: text and numbers, without a library
+  math_answers  equivalent: anything that math-verify can read
+  worker        the child process; imports no jax
+  child         the same process, as its parent sees it
+  pool          a deadline for every item, whatever the item does
+  golds         right answers of several kinds
+  forms         answers that equal a gold, and answers that nearly do
+  mutations     responses of known truth, to measure a verifier with
+
+Import the modules: some need packages that others do not.
+"""

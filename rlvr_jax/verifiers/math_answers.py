@@ -1,0 +1,139 @@
+r"""Mathematical equality, as the library math-verify sees it.
+
+What is ours is which text the library reads; the verdict is its own:
+
+  1. A response with a box is judged by that box alone (`boxed`): what stands
+     around it neither helps nor harms, and past an empty box nothing is read.
+  2. A response without a box is judged by what the library finds in its last
+     `PROSE_CHARS` characters: a formula or a number, by preference after
+     "answer". With boxed_only it is "unparsed".
+  3. A gold without math delimiters is put in a box: of a bare 2\sqrt{3} the
+     library would read the 2.
+
+Both are parsed with `EXTRACTION`: boxes before everything else, since with the
+library's default a sentence "the final answer is" beats the box; then
+formulas, then plain numbers, since golds and responses of real data hold all
+three. The same setting serves both sides: the library keeps compiled patterns
+for one setting at a time.
+
+The library's own time limits are off. They are alarms of the process, which
+long arithmetic does not hear; `pool` stops whatever runs too long.
+"""
+
+import functools
+import logging
+import re
+
+from rlvr_jax import errors
+from rlvr_jax.outcomes import Judged
+from rlvr_jax.verifiers import boxed
+
+try:
+  import math_verify
+  import sympy
+except ImportError as error:
+  raise errors.UserError(
+    "verifier 'math' needs the package math-verify: pip install"
+    " 'math-verify[antlr4_13_2]'"
+  ) from error
+
+EXTRACTION = (
+  math_verify.LatexExtractionConfig(boxed_match_priority=0),
+  math_verify.ExprExtractionConfig(),
+)
+PROSE_CHARS = 1_000
+# Its parser takes seconds for so many parentheses already.
+MAX_ANSWER_CHARS = 500
+
+_DELIMITED = re.compile(r"(?<!\\)\$[^$]+(?<!\\)\$|\\\(|\\\[", re.DOTALL)
+# It warns of time limits being off, which is what we want.
+for _name in ("math_verify.parser", "math_verify.grader"):
+  logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def equivalent(
+  response: str,
+  gold: str,
+  *,
+  boxed_only: bool = False,
+  several: str = "last",
+  think_end: str = boxed.THINK_END,
+  tail_chars: int = boxed.TAIL_CHARS,
+) -> Judged:
+  r"""Whether the answer of a response equals the gold mathematically.
+
+  Example: equivalent(r"So \boxed{0.5}.", r"\frac{1}{2}") is
+  ("correct", "0.5").
+
+  Run it in a `pool.Pool`: some answers take for ever, such as 9^{9^{9^9}}.
+
+  Args:
+    response: what the policy wrote.
+    gold: the right answer: LaTeX, plain or delimited, or a text with a box.
+    boxed_only: a response without a box is "unparsed".
+    several: which box counts, see `boxed.SEVERAL`.
+    think_end: only what follows it is searched; "" for all.
+    tail_chars: so many characters at the end are searched.
+
+  Returns:
+    "correct", "wrong", "unparsed" or "gold_unparsed", and what was judged.
+    An answer of more than `MAX_ANSWER_CHARS` is "unparsed".
+
+  Raises:
+    Exception: whatever the library raises; its errors are not "wrong".
+  """
+  right = parsed_gold(gold)
+  answer = boxed.answer_text(
+    response, several=several, think_end=think_end, tail_chars=tail_chars
+  )
+  if not right:
+    return Judged("gold_unparsed", answer)
+  if answer is None and not boxed_only:
+    text = boxed.searched(response, think_end=think_end, tail_chars=PROSE_CHARS)
+  elif answer and len(answer) <= MAX_ANSWER_CHARS:
+    text = rf"\boxed{{{answer}}}"
+  else:
+    return Judged("unparsed", answer)
+  found = _parsed(text)
+  if answer is None:
+    answer = next((x for x in found if isinstance(x, str)), None)
+  # Some of its simplifications draw test points: the same ones for any item.
+  sympy.core.random.seed(0)
+  if math_verify.verify(
+    [*right], found, timeout_seconds=None, raise_on_error=True
+  ):
+    return Judged("correct", answer)
+  readable = any(not isinstance(x, str) for x in found)
+  return Judged("wrong" if readable else "unparsed", answer)
+
+
+@functools.lru_cache(maxsize=4096)
+def parsed_gold(gold: str) -> tuple:
+  """A gold as the library parses it; () if it has no value to compare with.
+
+  A gold that is only text to the library, or is not a number (1/0), cannot be
+  compared: right answers in other words would be scored wrong.
+  """
+  found = _parsed(gold_text(gold))
+  values = [x for x in found if not isinstance(x, str)]
+  undefined = (sympy.nan, sympy.zoo)
+  if not values or any(value.has(*undefined) for value in values):
+    return ()
+  return tuple(found)
+
+
+def gold_text(gold: str) -> str:
+  r"""A gold as the library is given it: in a box, unless it is delimited."""
+  answer = boxed.answer_text(gold, think_end="", tail_chars=len(gold))
+  if answer is None and _DELIMITED.search(gold):
+    return gold
+  return rf"\boxed{{{gold if answer is None else answer}}}"
+
+
+def _parsed(text: str) -> list:
+  return math_verify.parse(
+    text,
+    extraction_config=EXTRACTION,
+    parsing_timeout=None,
+    raise_on_error=True,
+  )

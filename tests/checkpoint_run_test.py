@@ -1,0 +1,147 @@
+"""A run from a checkpoint folder and files of problems, from outside."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from rlvr_jax import workdir
+from tests import made_checkpoint
+
+_CACHE = tempfile.TemporaryDirectory()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("checkpoint")
+  made_checkpoint.make(folder)
+  return folder
+
+
+def _program(module, *arguments, devices=1):
+  return subprocess.run(
+    [sys.executable, "-m", f"rlvr_jax.{module}", *map(str, arguments)],
+    capture_output=True,
+    text=True,
+    timeout=200,
+    check=False,
+    env=os.environ
+    | {
+      "JAX_PLATFORMS": "cpu",
+      "XLA_FLAGS": "--xla_backend_optimization_level=0"
+      f" --xla_force_host_platform_device_count={devices}",
+      "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
+      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    },
+  )
+
+
+def _train(root, folder, *extra, devices=1):
+  return _program(
+    "train",
+    "--config=experiments/grpo.py:checkpoint",
+    f"--workdir={folder}",
+    f"--config.pretrained.folder={root / 'model'}",
+    f"--config.data.files.train.paths=('{root / 'train.jsonl'}',)",
+    f"--config.data.files.test.paths=('{root / 'test.jsonl'}',)",
+    "--config.data.verifier=tests.made_checkpoint:even_length",
+    "--config.data.prompt_tokens=96",
+    "--config.rollout.completion_tokens=12",
+    "--config.prompts_per_step=8",
+    "--config.optimizer.learning_rate=3e-3",
+    "--config.num_steps=4",
+    "--config.checkpoint.every_steps=2",
+    "--config.evaluation.num_prompts=8",
+    "--config.evaluation.num_generations=4",
+    "--config.evaluation.batch_prompts=8",
+    "--config.model.dtype=float32",
+    *extra,
+    devices=devices,
+  )
+
+
+def _lines(folder):
+  text = (folder / workdir.METRICS).read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def reference(root):
+  done = _train(root, root / "reference")
+  assert done.returncode == 0, done.stderr
+  return root / "reference"
+
+
+def test_it_learns_from_what_the_verifier_says(reference):
+  lines = _lines(reference)
+  assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
+  for line in lines[1:]:
+    assert 0 < line["train/accuracy"] < 1
+    assert line["policy/grad_norm"] > 0
+    assert line["policy/sampler_gap"] < 1e-5
+    assert line["rollout/crash_frac"] == 0
+  assert "eval/pass_at_4" in lines[-1]
+
+
+def test_stopped_and_gone_on_with_it_is_the_same_run(root, reference):
+  folder = root / "resumed"
+  assert _train(root, folder, "--config.num_steps=2").returncode == 0
+  done = _train(root, folder)
+  assert "resuming at step 2" in done.stderr
+  # The last step of the first part was evaluated, being the last.
+  ours = [
+    {k: v for k, v in line.items() if not k.startswith("eval/")}
+    for line in _lines(folder)
+  ]
+  theirs = [
+    {k: v for k, v in line.items() if not k.startswith("eval/")}
+    for line in _lines(reference)
+  ]
+  assert ours == theirs
+
+
+def test_rows_over_devices_are_judged_alike(root, reference):
+  folder = root / "spread"
+  mesh = ["--config.mesh.data=2", "--config.mesh.fsdp=2"]
+  done = _train(root, folder, *mesh, "--config.num_steps=1", devices=4)
+  assert done.returncode == 0, done.stderr
+  ours, theirs = _lines(folder)[1], _lines(reference)[1]
+  for name in ("train/accuracy", "rollout/tokens", "rollout/truncated_frac"):
+    assert ours[name] == theirs[name]
+  assert ours["policy/grad_norm"] == pytest.approx(
+    theirs["policy/grad_norm"], rel=1e-3
+  )
+
+
+def test_it_is_evaluated_and_exported(root, reference):
+  done = _program("evaluate", f"--workdir={reference}")
+  assert done.returncode == 0, done.stderr
+  found = json.loads((reference / "evaluation.json").read_text())
+  last = _lines(reference)[-1]
+  assert found["metrics"]["pass_at_1"] == pytest.approx(
+    last["eval/pass_at_1"], abs=1e-6
+  )
+  done = _program("convert", "export", reference, root / "exported")
+  assert done.returncode == 0, done.stderr
+  names = {path.name for path in (root / "exported").iterdir()}
+  assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+
+
+@pytest.mark.parametrize(
+  "extra, message",
+  [
+    (["--config.pretrained.folder=nowhere"], "nowhere has no config.json"),
+    (["--config.data.verifier=mth"], "config.data.verifier is 'mth'"),
+    (["--config.data.prompt_tokens=3"], "prompt_tokens is 3, but 40 of 40"),
+    (["--config.warm_start.num_steps=9"], "have no demonstrations to imitate"),
+  ],
+)
+def test_mistakes_are_one_sentence(root, tmp_path, extra, message):
+  done = _train(root, tmp_path / "run", *extra)
+  assert done.returncode == 2
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith("error: ")
+  assert message in last
