@@ -262,11 +262,12 @@ def base(arg: str, models: tuple[str, ...] = ()) -> ml_collections.ConfigDict:
       **FROM_FILES,
       name="files",
       variant="",
-      verifier="math",
+      verifier="math_boxed",
       prompt_tokens=512,
       split_seed=0,
       prompt=dict(template=INSTRUCTION, chat=True),
     )
+    config.verifier_pool = dict(num_workers=4, deadline_secs=5.0)
     return config
   config.model.update(MODELS[arg], init_std=0.02)
   config.num_steps = 1000  # ours, where a paper names no end

@@ -37,7 +37,8 @@ def get_config(arg: str = "tiny"):
     _paper(config)
   else:
     common.taught(config, variant)
-    config.teacher.top_k = 8  # ours: a quarter of the vocabulary, as a tail
+    # ours: a quarter of the small vocabulary, and the code's of a large one
+    config.teacher.top_k = 100 if variant == common.CHECKPOINT else 8
   config.teacher.weights = "ema"  # [code]
   config.teacher.ema_rate = 0.05  # [code] dp_actor.py
   if kind == "token":

@@ -16,7 +16,8 @@ def get_config(arg: str = "tiny"):
   """SRPO on a variant of `common.TASKS`."""
   config = common.base(arg)
   common.taught(config, arg)
-  config.teacher.top_k = 8  # ours; [code*] has 100 of a large vocabulary
+  # ours; [code*] has 100 of a large vocabulary
+  config.teacher.top_k = 100 if arg == common.CHECKPOINT else 8
   config.advantage = dict(
     name="grpo_advantages",
     normalize_std=False,  # scripts, via notes

@@ -2,13 +2,16 @@
 
 python -m rlvr_jax.evaluate --workdir=runs/grpo --num_generations=32
 
-Reads the newest checkpoint and the settings that lie beside it; prints pass@1,
-pass@n, greedy accuracy and more with standard errors, and writes them to
-evaluation.json.
+Reads the newest checkpoint and the settings that lie beside it; prints pass@1
+(avg@n), pass@n, maj@n, greedy accuracy and more with standard errors, and
+writes them to evaluation.json. --files evaluates on other problems; --compare
+adds differences to another run, paired by problem.
 """
 
-import contextlib
 import dataclasses
+import json
+import pathlib
+from typing import Any
 
 from absl import flags
 import jax
@@ -26,7 +29,9 @@ from rlvr_jax import summary
 from rlvr_jax import verification
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
+from rlvr_jax.data import schemas
 from rlvr_jax.data import tasks
+from rlvr_jax.metrics import pass_at_k
 from rlvr_jax.metrics import writers
 
 _WORKDIR = launch.define_workdir_flag()
@@ -44,6 +49,16 @@ _SUPPRESS_MARKERS = flags.DEFINE_bool(
   "suppress_markers", None, "Never sample a marker of config.epistemic."
 )
 
+_SEED = flags.DEFINE_integer(
+  "seed", None, "Of the draws; default: the run's. Alike for a comparison."
+)
+_FILES = flags.DEFINE_list(
+  "files", None, "Problems to evaluate on; default: the run's own."
+)
+_COMPARE = flags.DEFINE_string(
+  "compare", None, "Folder of another run, evaluated on the same problems."
+)
+
 EVALUATION = "evaluation.json"
 
 
@@ -52,6 +67,8 @@ def main() -> None:
   folder = launch.folder(_WORKDIR)
   experiment = experiment_lib.load(workdir_lib.read_config(folder))
   run = experiment.run
+  if _SEED.value is not None:
+    run = dataclasses.replace(run, seed=_SEED.value)
   overrides = {
     "num_prompts": _NUM_PROMPTS.value,
     "num_generations": _NUM_GENERATIONS.value,
@@ -68,7 +85,47 @@ def main() -> None:
       run.evaluation, **{k: v for k, v in overrides.items() if v is not None}
     ),
   )
-  mesh = sharding.make_mesh(run.mesh)
+  if _FILES.value:
+    settings.require(
+      run.data.files is not None,
+      f"--files is {_FILES.value}, but the run's problems come from a builder:"
+      " leave the flag out",
+    )
+    files = dataclasses.replace(
+      run.data.files, test=schemas.FileSet(tuple(_FILES.value)), test_frac=0.0
+    )
+    run = dataclasses.replace(
+      run, data=dataclasses.replace(run.data, files=files)
+    )
+  step, result = newest(experiment._replace(run=run), folder)
+  found = {
+    "step": step,
+    "split": _SPLIT.value,
+    "seed": run.seed,
+    "data": json.loads(json.dumps(dataclasses.asdict(run.data))),
+    "settings": dataclasses.asdict(run.evaluation),
+    "metrics": result.metrics,
+    "words": result.words,
+    "per_problem": {k: v.tolist() for k, v in result.per_problem.items()},
+  }
+  writers.write_json(folder / EVALUATION, found)
+  print(f"step {step}, {_SPLIT.value} split")
+  print(summary.one_column(result.metrics))
+  print("\n".join(summary.sample_line(sample) for sample in result.samples))
+  print(f"figures: {folder / EVALUATION}")
+  if _COMPARE.value:
+    print(comparison(found, pathlib.Path(_COMPARE.value)))
+
+
+def newest(
+  experiment: experiment_lib.Experiment, folder: pathlib.Path
+) -> tuple[int, evaluation.Evaluation]:
+  """Step and evaluation of the newest checkpoint in a run's folder.
+
+  Raises:
+    errors.UserError: if there is none, or a file cannot be read.
+  """
+  run = experiment.run
   with checkpoints.Checkpoints(
     folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
   ) as saved:
@@ -87,39 +144,62 @@ def main() -> None:
       folder / workdir_lib.DATA,
       tokenizer=tokenizer,
     )
-  with contextlib.ExitStack() as stack:
-    judge_texts = stack.enter_context(
-      verification.opened(run.data.verifier, run.verifier_pool, task.vocabulary)
+    prompt_set = getattr(task, _SPLIT.value)
+    settings.require(
+      prompt_set is not None,
+      f"--split is {_SPLIT.value}, which config.data.files does not have:"
+      " choose another",
     )
-    programs = programs_lib.make_programs(
-      experiment._replace(run=run), task, mesh, judge_texts
+    with verification.opened(
+      run.data.verifier, run.verifier_pool, task.vocabulary
+    ) as judge_texts:
+      programs = programs_lib.make_programs(
+        experiment, task, sharding.make_mesh(run.mesh), judge_texts
+      )
+      params = saved.restore_part(
+        step, "params", programs.train.abstract.params
+      )
+      with jax.transfer_guard("disallow"):
+        return step, evaluation.evaluate(
+          programs.take,
+          programs.decode,
+          params,
+          getattr(programs.task, _SPLIT.value),
+          config=run.evaluation,
+          vocabulary=task.vocabulary,
+          markers=run.epistemic.markers if run.epistemic else (),
+          answer_of=verification.answer_reader(run.data.verifier),
+        )
+
+
+def comparison(ours: dict[str, Any], folder: pathlib.Path) -> str:
+  """Differences to another run's evaluation of the same problems, as text.
+
+  Raises:
+    errors.UserError: if that run was not evaluated, or on other problems, in
+      another way or with other random draws.
+  """
+  path = folder / EVALUATION
+  settings.require(
+    path.exists(),
+    f"--compare {folder} has no {EVALUATION}: evaluate that run first",
+  )
+  theirs = json.loads(path.read_text(encoding="utf-8"))
+  for key in ("split", "data", "settings", "seed"):
+    settings.require(
+      ours[key] == theirs.get(key),
+      f"--compare {folder} was evaluated with {key} {theirs.get(key)}, and this"
+      f" run with {ours[key]}: evaluate both alike (--seed for the draws)",
     )
-    with checkpoints.Checkpoints(
-      folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
-    ) as saved:
-      state = saved.restore(step, programs.train.abstract)
-    stack.enter_context(jax.transfer_guard("disallow"))
-    result = evaluation.evaluate(
-      programs.take,
-      programs.decode,
-      state.params,
-      getattr(programs.task, _SPLIT.value),
-      config=run.evaluation,
-      vocabulary=task.vocabulary,
-      markers=run.epistemic.markers if run.epistemic else (),
+  rows = [("against the other run", "change", "95 % interval")]
+  for name, values in ours["per_problem"].items():
+    change, low, high = pass_at_k.paired_difference(
+      values, theirs["per_problem"][name]
     )
-  metrics = {
-    "step": step,
-    "split": _SPLIT.value,
-    "settings": dataclasses.asdict(run.evaluation),
-    "metrics": result.metrics,
-    "words": result.words,
-  }
-  writers.write_json(folder / EVALUATION, metrics)
-  print(f"step {step}, {_SPLIT.value} split")
-  print(summary.one_column(result.metrics))
-  print("\n".join(summary.sample_line(sample) for sample in result.samples))
-  print(f"figures: {folder / EVALUATION}")
+    rows.append(
+      (summary.label(name), f"{change:+.3f}", f"{low:+.3f} to {high:+.3f}")
+    )
+  return f"\n{summary.aligned(rows)}"
 
 
 if __name__ == "__main__":

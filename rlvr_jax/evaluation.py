@@ -47,11 +47,13 @@ class Evaluation(NamedTuple):
     samples: the first sample of the first prompts, as text with its outcome.
     words: what `verbalization.text_metrics` says of all sampled responses,
       where markers are given.
+    per_problem: f64[N] by name, of which `metrics` are the means.
   """
 
   metrics: dict[str, float]
   samples: list[dict[str, str]]
   words: dict[str, float]
+  per_problem: dict[str, np.ndarray]
 
 
 class _Decoded(NamedTuple):
@@ -60,6 +62,8 @@ class _Decoded(NamedTuple):
   tokens: jax.Array
   outcomes: jax.Array
   entropies: jax.Array
+  lengths: jax.Array
+  finished: jax.Array
 
 
 def make_sample(
@@ -110,6 +114,8 @@ def summed_up(rollouts: records.RolloutBatch, outcomes: jax.Array) -> _Decoded:
     by_prompt(rollouts.completion_tokens),
     by_prompt(outcomes),
     by_prompt(entropies / jnp.sum(mask, axis=1)),
+    by_prompt(jnp.sum(mask, axis=1)),
+    by_prompt(rollouts.finished),
   )
 
 
@@ -123,6 +129,7 @@ def evaluate(
   vocabulary: vocabulary_lib.Vocabulary,
   num_texts: int = 5,
   markers: Sequence[str] = (),
+  answer_of: Callable[[str], str | None] | None = None,
 ) -> Evaluation:
   """Decodes the first prompts of a split and sums them up.
 
@@ -135,6 +142,8 @@ def evaluate(
     vocabulary: of the task.
     num_texts: samples returned as text.
     markers: words to count in the responses.
+    answer_of: the answer in a response, for maj@k; see
+      `verification.answer_reader`.
   """
   wanted = min(config.num_prompts, prompt_set.num_prompts)
   where = prompt_set.prompts.prompt_ids.sharding
@@ -147,22 +156,41 @@ def evaluate(
     )
     decoded = decode(params, batch)
     parts.append(jax.device_get(decoded))
-  tokens, outcomes, entropies = (
-    np.concatenate(field)[:wanted] for field in zip(*parts, strict=True)
+  decoded = _Decoded(
+    *(np.concatenate(field)[:wanted] for field in zip(*parts, strict=True))
   )
+  samples = config.num_generations
+  tokens, outcomes = decoded.tokens, decoded.outcomes
+  per_problem = _per_problem(decoded, samples)
+  if answer_of:
+    answers = [
+      [answer_of(vocabulary.decode(row)) for row in rows[:samples]]
+      for rows in tokens
+    ]
+    correct = outcomes[:, :samples] == records.OUTCOMES.index("correct")
+    majority = pass_at_k.maj_at_k(answers, correct)
+    per_problem[f"maj_at_{samples}"] = majority
+  metrics = {}
+  for name, values in per_problem.items():
+    mean, error = pass_at_k.mean_and_error(values)
+    metrics |= {name: mean, f"{name}_se": error}
   return Evaluation(
-    _metrics(tokens, outcomes, entropies, config.num_generations),
+    metrics,
     _texts(tokens, outcomes, prompt_set, vocabulary, num_texts),
-    _words(tokens, outcomes, config.num_generations, vocabulary, markers),
+    _words(tokens, outcomes, samples, vocabulary, markers),
+    per_problem,
   )
 
 
-def _metrics(tokens, outcomes, entropies, num_samples) -> dict[str, float]:
+def _per_problem(decoded: _Decoded, num_samples: int) -> dict[str, np.ndarray]:
+  """Figures f64[N] by name; those of samples leave the greedy one out."""
+  tokens, outcomes, *_ = decoded
   correct = outcomes == records.OUTCOMES.index("correct")
   sampled = correct[:, :num_samples]
   counts = sampled.sum(axis=1)
-  unparsed = outcomes[:, :num_samples] == records.OUTCOMES.index("unparsed")
-  per_problem = {
+  of_samples = lambda x: np.mean(x[:, :num_samples], axis=1)
+  unjudged = [records.OUTCOMES.index(name) for name in records.UNJUDGED]
+  found = {
     f"pass_at_{k}": pass_at_k.pass_at_k(counts, num_samples, k)
     for k in sorted({1, num_samples})
   } | {
@@ -171,14 +199,14 @@ def _metrics(tokens, outcomes, entropies, num_samples) -> dict[str, float]:
       len({row.tobytes() for row in rows[right]})
       for rows, right in zip(tokens[:, :num_samples], sampled, strict=True)
     ],
-    "entropy": entropies[:, :num_samples].mean(axis=1),
-    "parsed": 1.0 - unparsed.mean(axis=1),
+    "entropy": of_samples(decoded.entropies),
+    "parsed": 1.0 - of_samples(outcomes == records.OUTCOMES.index("unparsed")),
+    "length": of_samples(decoded.lengths),
+    "cut_off": 1.0 - of_samples(decoded.finished),
+    # Counted as wrong above, which is as well as one can say.
+    "unjudged": of_samples(np.isin(outcomes, unjudged)),
   }
-  metrics = {}
-  for name, values in per_problem.items():
-    mean, error = pass_at_k.mean_and_error(values)
-    metrics |= {name: mean, f"{name}_se": error}
-  return metrics
+  return {name: np.asarray(x, np.float64) for name, x in found.items()}
 
 
 def _words(tokens, outcomes, num_samples, vocabulary, markers):

@@ -220,6 +220,7 @@ def make_programs(
         model,
         vocabulary,
         lambda x: jax.lax.with_sharding_constraint(x, rows),
+        task.prompt_tail,
       ),
       in_shardings=(state_shardings, rows),
       out_shardings=(rows, whole),
@@ -318,10 +319,15 @@ def make_programs(
       (params, rows),
       whole,
     ),
-    task=jax.device_put(
-      task._replace(vocabulary=None, notes=()), whole
-    )._replace(vocabulary=vocabulary, notes=task.notes),
+    task=_on_device(task, whole),
   )
+
+
+def _on_device(task: tasks.Task, where: jax.sharding.Sharding) -> tasks.Task:
+  """The task with its arrays on all devices."""
+  names_of_sets = ("train", "validation", "test", "out_of_domain")
+  sets = {name: getattr(task, name) for name in names_of_sets}
+  return task._replace(**jax.device_put(sets, where))
 
 
 def trace(programs: Programs) -> None:

@@ -13,6 +13,8 @@ _LABELS = {
   "distinct_correct": "distinct correct",
   "parsed": "well-formed",
   "entropy": "entropy (nats)",
+  "length": "length (tokens)",
+  "cut_off": "cut off",
 }
 
 
@@ -79,7 +81,7 @@ def table(summary: dict[str, Any]) -> str:
   rows = [("held-out", "before", "after", "change")]
   rows += [
     (
-      _label(name),
+      label(name),
       _with_error(before, name),
       _with_error(after, name),
       f"{after[name] - before[name]:+.3f}",
@@ -90,13 +92,13 @@ def table(summary: dict[str, Any]) -> str:
     f"{summary['steps']} steps, {summary['generated_tokens']:,} generated"
     " tokens; ± one standard error over problems"
   )
-  return f"{_aligned(rows)}\n{note}"
+  return f"{aligned(rows)}\n{note}"
 
 
 def one_column(metrics: dict[str, float]) -> str:
   """One evaluation, with standard errors, as aligned text."""
-  return _aligned(
-    [(_label(name), _with_error(metrics, name)) for name in _names(metrics)]
+  return aligned(
+    [(label(name), _with_error(metrics, name)) for name in _names(metrics)]
   )
 
 
@@ -104,15 +106,17 @@ def _names(metrics: dict[str, float]) -> list[str]:
   return [name for name in metrics if not name.endswith("_se")]
 
 
-def _label(name: str) -> str:
-  return _LABELS.get(name, name.replace("pass_at_", "pass@"))
+def label(name: str) -> str:
+  """What a measure is called in a table."""
+  shorter = name.replace("pass_at_", "pass@").replace("maj_at_", "maj@")
+  return _LABELS.get(name, shorter)
 
 
 def _with_error(metrics: dict[str, float], name: str) -> str:
   return f"{metrics[name]:.3f} ± {metrics[name + '_se']:.3f}"
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
+def aligned(rows: list[tuple[str, ...]]) -> str:
   """Columns of equal width, the first to the left, the others to the right."""
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = []

@@ -88,6 +88,7 @@ def make_teach(
   model: transformer.Transformer,
   vocabulary: vocabulary_lib.Vocabulary,
   constrain: Any,
+  tail: tuple[int, ...] | None = (),
 ):
   """The function (state, rollouts) -> (rollouts with a teacher, metrics).
 
@@ -97,10 +98,12 @@ def make_teach(
     model: the transformer.
     vocabulary: of the task; encodes the template.
     constrain: spreads the rows of one pass over the devices.
+    tail: of the task's prompts, see `tasks.Task`.
 
   Raises:
-    errors.UserError: if the template does not fit its bucket, or thinking is
-      to be stripped and its closing tag is no token.
+    errors.UserError: if the prompts do not end alike, the template does not
+      fit its bucket, or thinking is to be stripped and its closing tag is no
+      token.
   """
   config: teacher_lib.TeacherConfig = run.teacher
   pieces = teacher_lib.pieces_of(
@@ -110,6 +113,11 @@ def make_teach(
     not config.strips_thinking or _END_OF_THINKING in vocabulary.symbols,
     f"config.teacher.strips_thinking is True, but {_END_OF_THINKING!r} is not a"
     " token of the vocabulary: set it to False",
+  )
+  settings.require(
+    tail is not None,
+    "config.data.prompt.chat is True, but the chat template ends prompts in"
+    " several ways, so that a teacher's text has no place: set it to False",
   )
   closing = -1
   if config.strips_thinking:
@@ -129,6 +137,7 @@ def make_teach(
       stop_ids=vocabulary.stop_ids,
       pad_id=vocabulary.pad_id,
       end_of_thinking_id=closing,
+      tail=tail,
     )
     support_ids = None
     if distils and config.top_k:

@@ -187,6 +187,7 @@ def held_out(
     config=run.evaluation,
     vocabulary=programs.task.vocabulary,
     markers=run.epistemic.markers if run.epistemic else (),
+    answer_of=verification.answer_reader(run.data.verifier),
   )
 
 

@@ -18,6 +18,7 @@ from rlvr_jax import names
 from rlvr_jax import records
 from rlvr_jax import settings
 from rlvr_jax.data import texts
+from rlvr_jax.verifiers import boxed
 from rlvr_jax.verifiers import pool as pool_lib
 from rlvr_jax.verifiers import worker
 
@@ -40,6 +41,22 @@ def reads_texts(name: str) -> bool:
     "response",
     "gold",
   ]
+
+
+def answer_reader(name: str) -> Callable[[str], str | None] | None:
+  """What reads the answer in a response, for a vote; None on device.
+
+  Args:
+    name: config.data.verifier.
+  """
+  if not reads_texts(name):
+    return None
+
+  def answer(response: str) -> str | None:
+    found = boxed.answer_text(response)
+    return "".join(found.split()) if found else None
+
+  return answer
 
 
 @contextlib.contextmanager

@@ -39,10 +39,10 @@ def _program(module, *arguments, devices=1):
   )
 
 
-def _train(root, folder, *extra, devices=1):
+def _train(root, folder, *extra, devices=1, method="grpo"):
   return _program(
     "train",
-    "--config=experiments/grpo.py:checkpoint",
+    f"--config=experiments/{method}.py:checkpoint",
     f"--workdir={folder}",
     f"--config.pretrained.folder={root / 'model'}",
     f"--config.data.files.train.paths=('{root / 'train.jsonl'}',)",
@@ -86,21 +86,24 @@ def test_it_learns_from_what_the_verifier_says(reference):
   assert "eval/pass_at_4" in lines[-1]
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_run(root, reference):
+def test_stopped_and_gone_on_with_it_is_the_same_run(root):
+  # SDPO, whose teacher follows the policy with weights of its own.
+  whole = _train(root, root / "whole", method="sdpo")
+  assert whole.returncode == 0, whole.stderr
   folder = root / "resumed"
-  assert _train(root, folder, "--config.num_steps=2").returncode == 0
-  done = _train(root, folder)
+  first = _train(root, folder, "--config.num_steps=2", method="sdpo")
+  assert first.returncode == 0, first.stderr
+  done = _train(root, folder, method="sdpo")
   assert "resuming at step 2" in done.stderr
+
   # The last step of the first part was evaluated, being the last.
-  ours = [
-    {k: v for k, v in line.items() if not k.startswith("eval/")}
-    for line in _lines(folder)
-  ]
-  theirs = [
-    {k: v for k, v in line.items() if not k.startswith("eval/")}
-    for line in _lines(reference)
-  ]
-  assert ours == theirs
+  def trained(folder):
+    return [
+      {k: v for k, v in line.items() if not k.startswith("eval/")}
+      for line in _lines(folder)
+    ]
+
+  assert trained(folder) == trained(root / "whole")
 
 
 def test_rows_over_devices_are_judged_alike(root, reference):
@@ -114,6 +117,31 @@ def test_rows_over_devices_are_judged_alike(root, reference):
   assert ours["policy/grad_norm"] == pytest.approx(
     theirs["policy/grad_norm"], rel=1e-3
   )
+
+
+def test_a_teacher_is_told_within_the_chat(root):
+  done = _train(root, root / "taught", "--config.num_steps=1", method="rlrt")
+  assert done.returncode == 0, done.stderr
+  last = _lines(root / "taught")[-1]
+  assert last["teacher/active_row_frac"] > 0
+  assert last["teacher/d_hat_mean"] != 0
+
+
+def test_two_runs_are_compared_by_problem(root, reference):
+  for folder in (reference, root / "again"):
+    if not folder.exists():
+      assert _train(root, folder, "--config.num_steps=1").returncode == 0
+    arguments = [f"--workdir={folder}", f"--files={root / 'test.jsonl'}"]
+    if folder != reference:
+      arguments.append(f"--compare={reference}")
+    done = _program("evaluate", *arguments, "--num_prompts=12")
+    assert done.returncode == 0, done.stderr
+  assert "against the other run" in done.stdout
+  assert "maj@4" in done.stdout
+  # Evaluated on other draws, the two are not comparable.
+  done = _program("evaluate", *arguments, "--num_prompts=12", "--seed=5")
+  assert done.returncode == 2
+  assert "was evaluated with seed 0, and this run with 5" in done.stderr
 
 
 def test_it_is_evaluated_and_exported(root, reference):

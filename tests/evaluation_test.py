@@ -24,7 +24,7 @@ _TEXTS = [
 _OUTCOMES = [
   ["correct", "correct", "correct", "wrong", "correct"],
   ["correct", "wrong", "wrong", "unparsed", "wrong"],
-  ["wrong", "unparsed", "truncated", "wrong", "wrong"],
+  ["timeout", "unparsed", "truncated", "wrong", "wrong"],
 ]
 
 
@@ -48,8 +48,14 @@ def _decode(params, prompts):
   )
   entropies = np.array([[0.1] * 4 + [9.0], [0.2] * 5, [0.6] * 5])
   indices = np.asarray(prompts.prompt_ids)
+  lengths = np.array([[2.0] * 5, [2.0, 2.0, 3.0, 3.0, 1.0], [3.0] * 5])
+  finished = np.array([[1.0] * 5, [1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 5])
   return evaluation._Decoded(
-    tokens[indices], outcomes[indices], entropies[indices]
+    tokens[indices],
+    outcomes[indices],
+    entropies[indices],
+    lengths[indices],
+    finished[indices],
   )
 
 
@@ -63,6 +69,7 @@ def result():
     config=_CONFIG,
     vocabulary=_V,
     num_texts=2,
+    answer_of=lambda text: text,
   )
 
 
@@ -75,10 +82,16 @@ def result():
     ("distinct_correct", [2, 1, 0]),
     ("entropy", [0.1, 0.2, 0.6]),
     ("parsed", [1, 3 / 4, 3 / 4]),
+    ("length", [2, 2.5, 3]),
+    ("cut_off", [0, 1 / 4, 1]),
+    ("unjudged", [0, 0, 1 / 4]),
+    # 1 has two votes and is right; 9 has three, and is wrong; so has 9.
+    ("maj_at_4", [1, 0, 0]),
   ],
 )
 def test_figures_and_errors_by_hand(result, name, values):
   np.testing.assert_allclose(result.metrics[name], np.mean(values))
+  np.testing.assert_allclose(result.per_problem[name], values)
   error = np.std(values, ddof=1) / 3**0.5
   np.testing.assert_allclose(result.metrics[f"{name}_se"], error)
 

@@ -7,11 +7,13 @@ Each builder's rows are a pure function of its configuration. The configuration
 is part of the folder's name, so that another split never meets an old file.
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import io
 import pathlib
 import random
+from typing import Any
 
 from absl import logging
 import numpy as np
@@ -310,6 +312,44 @@ def rows(
     )
     builder.download_and_prepare()
   return {split: _read(builder, split) for split in SPLITS}
+
+
+def published_rows(name: str, split: str) -> Iterator[dict]:
+  """Rows of a data set of TensorFlow Datasets, text as str.
+
+  Args:
+    name: folder of a prepared data set, such as "data/gsm8k/1.0.0"; or a name
+      in its catalogue, which is downloaded and prepared on first use.
+    split: of the data set.
+
+  Raises:
+    errors.UserError: if there is no such data set or split.
+  """
+  try:
+    with _quiet():
+      if pathlib.Path(name).is_dir():
+        source = tfds.builder_from_directory(name).as_data_source(split=split)
+      else:
+        source = tfds.data_source(name, split=split)
+  # What the library raises depends on what it tried: names, network, files.
+  except Exception as error:
+    reason = " ".join(str(error).split())[:200]
+    raise errors.UserError(
+      f"tfds:{name}:{split} cannot be read ({reason}): name a data set of"
+      " TensorFlow Datasets and its split, or the folder of a prepared one in"
+      " array_record files"
+    ) from error
+  for row in source:
+    yield _decoded(row)
+
+
+def _decoded(value: Any) -> Any:
+  """Bytes as text, all the way down."""
+  if isinstance(value, dict):
+    return {name: _decoded(x) for name, x in value.items()}
+  if isinstance(value, np.generic):
+    value = value.item()
+  return value.decode() if isinstance(value, bytes) else value
 
 
 @contextlib.contextmanager

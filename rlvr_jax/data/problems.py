@@ -173,6 +173,26 @@ def prompt(
   return tokenizer.begin(turns[0]["content"])
 
 
+def chat_tail(
+  tokenizer: tokenizer_lib.Tokenizer, config: PromptConfig
+) -> tuple[int, ...]:
+  """Ids between what the user says last and what the assistant writes.
+
+  Example: of Qwen2.5 those of "<|im_end|>", a line's end, "<|im_start|>",
+  "assistant" and a line's end.
+  """
+  if not config.chat:
+    return ()
+  bare = dataclasses.replace(config, template=_QUESTION, system=None)
+  one, other = (
+    prompt(schemas.Problem(text, "", ""), tokenizer, bare)[::-1]
+    for text in "AB"
+  )
+  pairs = enumerate(zip(one, other, strict=False))
+  shared = next((i for i, (a, b) in pairs if a != b), 0)
+  return one[:shared][::-1]
+
+
 def messages(
   problem: schemas.Problem, config: PromptConfig
 ) -> list[dict[str, Any]]:

@@ -28,7 +28,10 @@ from typing import Any, NamedTuple
 from rlvr_jax import errors
 from rlvr_jax import names
 from rlvr_jax import settings
+from rlvr_jax.data import builders
 from rlvr_jax.data import readers
+
+_TFDS = "tfds:"
 
 
 class Message(NamedTuple):
@@ -73,7 +76,8 @@ class FileSet:
   """
 
   # .jsonl, .json or .parquet, the first two perhaps with .gz; "*" stands for
-  # any part of a name, and matches come in alphabetical order.
+  # any part of a name, and matches come in alphabetical order. Or
+  # tfds:NAME:SPLIT, a data set of TensorFlow Datasets or a prepared folder.
   paths: tuple[str, ...]
   # One of `SCHEMAS`; "" takes the one that the first row of a file fits.
   schema: str = ""
@@ -167,7 +171,7 @@ def problems(files: FileSet) -> Found:
 def _rows(files: FileSet) -> Iterator[tuple[str, dict, "Schema"]]:
   """Source, row and schema of every row."""
   for path in itertools.chain.from_iterable(map(_matches, files.paths)):
-    rows = readers.read(path)
+    rows = _read(path)
     first = next(rows, None)
     if first is None:
       continue
@@ -188,7 +192,21 @@ def _rows(files: FileSet) -> Iterator[tuple[str, dict, "Schema"]]:
       yield source, row, schema
 
 
+def _read(path: str) -> Iterator[tuple[str, dict]]:
+  if not path.startswith(_TFDS):
+    return readers.read(path)
+  name, _, split = path.removeprefix(_TFDS).rpartition(":")
+  settings.require(
+    bool(name and split),
+    f"{path} names no split: write tfds:NAME:SPLIT, such as tfds:gsm8k:train",
+  )
+  rows = enumerate(builders.published_rows(name, split), start=1)
+  return ((f"{path}:{number}", row) for number, row in rows)
+
+
 def _matches(pattern: str) -> list[str]:
+  if pattern.startswith(_TFDS):
+    return [pattern]
   if pathlib.Path(pattern).is_file():
     return [pattern]
   found = sorted(glob.glob(pattern))

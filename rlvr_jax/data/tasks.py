@@ -5,6 +5,8 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
+import numpy as np
+
 from rlvr_jax import settings
 from rlvr_jax.data import builders
 from rlvr_jax.data import problems as problems_lib
@@ -67,6 +69,8 @@ class Task(NamedTuple):
     test: held-out prompts; only the reported figures see them.
     out_of_domain: held-out prompts of another kind, where there are such.
     notes: sentences for the user about what was left out.
+    prompt_tail: ids that every prompt ends with where a chat hands over to the
+      assistant; None if they end in several ways.
   """
 
   vocabulary: vocabulary_lib.Vocabulary | tokenizer_lib.Tokenizer
@@ -75,6 +79,7 @@ class Task(NamedTuple):
   test: prompts_lib.PromptSet
   out_of_domain: prompts_lib.PromptSet | None = None
   notes: tuple[str, ...] = ()
+  prompt_tail: tuple[int, ...] | None = ()
 
 
 # Features that each device verifier reads, by builder.
@@ -196,7 +201,7 @@ def _from_files(
     if name in splits.examples
   }
   train = splits.train[: config.num_train_prompts or None]
-  sets = {}
+  sets, tail = {}, problems_lib.chat_tail(tokenizer, config.prompt)
   for name, part in splits._replace(train=train)._asdict().items():
     if name not in builders.SPLITS or not part:
       continue
@@ -209,6 +214,9 @@ def _from_files(
     )
     if encoded.num_over_long:
       counts[f"{name}/over_long"] = str(encoded.num_over_long)
+    ends = encoded.prompts.prompts.prompt_tokens[:, -len(tail or (0,)) :]
+    if tail and not np.all(ends == np.array(tail)):
+      tail = None
     answers = {texts.GOLD: texts.bytes_of(encoded.golds)}
     sets[name] = encoded.prompts.replace(
       prompts=encoded.prompts.prompts.replace(answers=answers)
@@ -219,4 +227,5 @@ def _from_files(
     sets.get("validation"),
     sets["test"],
     notes=tuple(f"{name}: {said}" for name, said in counts.items()),
+    prompt_tail=tail,
   )

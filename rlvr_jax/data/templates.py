@@ -63,6 +63,7 @@ def fill(
   *,
   width: int,
   pad_id: int,
+  tail: Sequence[int] = (),
 ) -> tuple[records.PromptBatch, jax.Array]:
   """The prompts with a demonstration in each; works inside jit.
 
@@ -76,6 +77,8 @@ def fill(
     demonstration_mask: f32[B, L], 1 on their tokens, in any places.
     width: length of the new bucket.
     pad_id: padding token.
+    tail: what every prompt ends with, such as the opening of an assistant's
+      turn; it ends the whole instead.
 
   Returns:
     PromptBatch [B, width], left-padded, with the ids, answers and hints of
@@ -87,8 +90,14 @@ def fill(
   taken = jnp.sum(prompts.prompt_mask > 0, axis=1) + literal_tokens(pieces)
   room = (width - taken)[:, None]
   lost = jnp.maximum(to_end[:, :1] - room, 0)[:, 0].astype(jnp.float32)
+  in_body = jnp.arange(prompts.prompt_mask.shape[1]) < (
+    prompts.prompt_mask.shape[1] - len(tail)
+  )
   named = {
-    "prompt": (prompts.prompt_tokens, prompts.prompt_mask > 0),
+    "prompt": (
+      prompts.prompt_tokens,
+      (prompts.prompt_mask > 0) & in_body[None],
+    ),
     "demonstration": (demonstrations, shown & (to_end <= room)),
   }
   rows = demonstrations.shape[0]
@@ -100,7 +109,8 @@ def fill(
     return tokens, jnp.ones(tokens.shape, bool)
 
   tokens, mask = (
-    jnp.concatenate(x, axis=1) for x in zip(*map(laid_out, pieces), strict=True)
+    jnp.concatenate(x, axis=1)
+    for x in zip(*map(laid_out, (*pieces, tuple(tail))), strict=True)
   )
   missing = max(width - tokens.shape[1], 0)
   tokens, mask = (jnp.pad(x, ((0, 0), (missing, 0))) for x in (tokens, mask))

@@ -117,8 +117,19 @@ def show(
   stop_ids: Sequence[int],
   pad_id: int,
   end_of_thinking_id: int = -1,
+  tail: Sequence[int] = (),
 ) -> tuple[records.PromptBatch, jax.Array, dict[str, jax.Array]]:
   """The teacher's prompt of each row.
+
+  Args:
+    rollouts: judged.
+    context: picks the demonstrations.
+    config: of the teacher.
+    pieces: of its template.
+    stop_ids: every token that ends a completion.
+    pad_id: padding token.
+    end_of_thinking_id: closing tag, where thinking is stripped.
+    tail: what every prompt ends with, see `templates.fill`.
 
   Returns:
     PromptBatch with B prompts; has_teacher f32[B]; and metrics f32[] over rows
@@ -139,6 +150,7 @@ def show(
     shown.mask,
     width=config.prompt_tokens,
     pad_id=pad_id,
+    tail=tail,
   )
   read = rollouts.valid > 0
   if config.correct_only:

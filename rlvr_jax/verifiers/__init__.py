@@ -7,7 +7,7 @@ survive: `pool` runs it in killable workers.
 
   boxed         which part of a response is its answer
   answers       exact, numeric: text and numbers, without a library
-  math_answers  equivalent: anything that math-verify can read
+  math_answers  equivalent, equivalent_in_box: anything that math-verify reads
   worker        the child process; imports no jax
   child         the same process, as its parent sees it
   pool          a deadline for every item, whatever the item does

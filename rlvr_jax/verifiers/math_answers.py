@@ -108,6 +108,21 @@ def equivalent(
 
 
 @functools.lru_cache(maxsize=4096)
+def equivalent_in_box(response: str, gold: str) -> Judged:
+  r"""`equivalent` for responses that have to box their answer.
+
+  Without a box, an answer named in passing would count: a policy could try
+  several.
+
+  Example: equivalent_in_box("It is 0.5.", "1/2").outcome is "unparsed".
+
+  Args:
+    response: what the policy wrote.
+    gold: the right answer.
+  """
+  return equivalent(response, gold, boxed_only=True)
+
+
 def parsed_gold(gold: str) -> tuple:
   """A gold as the library parses it; () if it has no value to compare with.
 

@@ -34,6 +34,7 @@ VERIFIERS = {
   "exact": "rlvr_jax.verifiers.answers:exact",
   "numeric": "rlvr_jax.verifiers.answers:numeric",
   "math": "rlvr_jax.verifiers.math_answers:equivalent",
+  "math_boxed": "rlvr_jax.verifiers.math_answers:equivalent_in_box",
 }
 LENGTH = struct.Struct(">I")
 

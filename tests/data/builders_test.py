@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from rlvr_jax import errors
+from rlvr_jax import rewards
 from rlvr_jax.data import builders
 from rlvr_jax.data import countdown
 from rlvr_jax.data import random_calculation
+from rlvr_jax.data import schemas
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +97,48 @@ def test_a_built_data_set_is_read_in_the_same_order(data_dir):
   again = builders.rows("countdown", "three", 7, data_dir)
   prompts = lambda rows: [row["prompt"] for row in rows["train"]]
   assert prompts(first) == prompts(again)
+
+
+def test_four_numbers_make_24(data_dir):
+  rows = builders.rows("countdown", "twenty_four", 0, data_dir)
+  for row in itertools.chain(rows["train"][:200], rows["test"]):
+    assert row["target"] == 24
+    assert row["prompt"].endswith(":24>")
+    verdict = rewards.countdown_outcome_of_text(
+      row["demonstrations"].split("\n")[0], tuple(row["numbers"]), 24
+    )
+    assert verdict == "correct"
+
+
+def test_dyck_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("dyck", "two", 0, data_dir)
+  for row in itertools.chain(rows["train"][:200], rows["test"]):
+    verdict = rewards.dyck_outcome_of_text(
+      row["demonstrations"], tuple(row["closing"])
+    )
+    assert verdict == "correct"
+  prompts = [row["prompt"] for row in rows["test"]]
+  assert not set(prompts) & {row["prompt"] for row in rows["train"]}
+
+
+def test_a_prepared_folder_is_read_by_path(data_dir):
+  rows = builders.rows("countdown", "three", 7, data_dir)
+  folder = next(data_dir.glob("countdown/three_seed7/*"))
+  found = list(builders.published_rows(str(folder), "test"))
+  key = lambda row: row["prompt"]
+  assert sorted(map(key, found)) == sorted(map(key, rows["test"]))
+  problems = schemas.problems(
+    schemas.FileSet(
+      (f"tfds:{folder}:test",), prompt_key="prompt", answer_key="target"
+    )
+  ).problems
+  assert {p.prompt: p.answer for p in problems} == {
+    row["prompt"]: str(row["target"]) for row in found
+  }
+  with pytest.raises(errors.UserError, match="tfds:.*:nowhere cannot be read"):
+    list(builders.published_rows(str(folder), "nowhere"))
+  with pytest.raises(errors.UserError, match="names no split"):
+    schemas.problems(schemas.FileSet(("tfds:gsm8k",)))
 
 
 def test_another_seed_is_another_data_set(data_dir):

@@ -210,3 +210,27 @@ def test_an_experiment_file_can_hold_them():
   block = {"system": "", "thinking": False, "template": "{question}!"}
   found = settings.typed(problems.PromptConfig, block, "config.data.prompt")
   assert found == problems.PromptConfig("{question}!", "", True, False)
+
+
+@pytest.mark.parametrize(
+  "kind, thinking",
+  [("qwen2.5", None), ("qwen3", None), ("qwen3", False), ("llama3", None)],
+)
+def test_the_tail_of_a_chat_is_what_hands_over_to_the_assistant(
+  load, kind, thinking
+):
+  t = load(kind)
+  config = problems.PromptConfig(
+    template="{question} Think!", thinking=thinking
+  )
+  tail = problems.chat_tail(t, config)
+  assert "assistant" in t.text(tail)
+  assert "Think" not in t.text(tail)
+  ids = problems.prompt(_SUM, t, config)
+  assert ids[-len(tail) :] == tail
+  assert t.text(ids[: -len(tail)]).endswith("{1}? Think!")
+
+
+def test_plain_prompts_have_no_tail(load):
+  config = problems.PromptConfig(chat=False)
+  assert problems.chat_tail(load("qwen2.5"), config) == ()

@@ -26,7 +26,7 @@ def _prompts(texts, length):
   )
 
 
-def _filled(template, prompts, shown, width):
+def _filled(template, prompts, shown, width, tail=""):
   """Texts of the filled prompts, and how many tokens each lost."""
   pieces = templates.parse(template, _V.encode)
   length = max(map(len, prompts))
@@ -34,7 +34,9 @@ def _filled(template, prompts, shown, width):
     [_V.encode(text) for text in shown], max(map(len, shown)) + 2, _V.pad_id
   )
   fill = jax.jit(
-    lambda *x: templates.fill(pieces, *x, width=width, pad_id=_V.pad_id)
+    lambda *x: templates.fill(
+      pieces, *x, width=width, pad_id=_V.pad_id, tail=_V.encode(tail)
+    )
   )
   batch, lost = fill(
     _prompts(prompts, length), jnp.asarray(tokens), jnp.asarray(mask)
@@ -75,6 +77,20 @@ def test_only_the_demonstration_is_cut_and_from_the_left():
   )
   assert texts == ["#456|12+2=", "#12|9="]
   assert lost == [3, 0]
+
+
+def test_what_all_prompts_end_with_ends_the_whole():
+  # As a chat's "assistant:" does, before which the teacher is told more.
+  texts, lost = _filled(
+    "{prompt}#{demonstration}#", ["12+2=:>", "9=:>"], ["123", "4"], 12, ":>"
+  )
+  assert texts == ["12+2=#123#:>", "9=#4#:>"]
+  assert lost == [0, 0]
+  texts, lost = _filled(
+    "{prompt}#{demonstration}#", ["12+2=:>", "9=:>"], ["123", "4"], 10, ":>"
+  )
+  assert texts == ["12+2=#3#:>", "9=#4#:>"]
+  assert lost == [2, 0]
 
 
 def test_an_empty_demonstration_leaves_the_rest():

@@ -70,3 +70,30 @@ def test_one_problem_has_no_error():
   mean, error = pass_at_k.mean_and_error(np.array([0.5]))
   assert mean == 0.5
   assert math.isnan(error)
+
+
+def test_the_majority_by_hand():
+  answers = [
+    ["2", "2", "3", None],
+    ["1", "2", "2", "1"],
+    [None, None, None, None],
+    ["5", "5", "5", "7"],
+  ]
+  correct = [[1, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 1]]
+  np.testing.assert_array_equal(
+    # A tie between a right answer and a wrong one is half right.
+    pass_at_k.maj_at_k(answers, np.array(correct)),
+    [1.0, 0.5, 0.0, 0.0],
+  )
+
+
+def test_paired_differences_forget_what_problems_share():
+  rng = np.random.default_rng(0)
+  difficulty = rng.uniform(size=400)
+  ours = difficulty + 0.02 + 0.01 * rng.normal(size=400)
+  mean, low, high = pass_at_k.paired_difference(ours, difficulty)
+  assert low < 0.02 < high
+  assert low < mean < high
+  # Unpaired, the interval would be as wide as difficulty varies.
+  assert high - low < 0.01
+  assert pass_at_k.paired_difference(ours, ours) == (0.0, 0.0, 0.0)

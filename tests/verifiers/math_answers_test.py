@@ -133,3 +133,14 @@ def test_the_worker_of_the_library_imports_no_jax():
     "assert 'math_verify' in sys.modules and 'jax' not in sys.modules\n"
   )
   subprocess.run([sys.executable, "-c", check], check=True, timeout=60)
+
+
+def test_the_boxed_verifier_reads_boxes_alone():
+  for response, gold in (
+    (r"\boxed{0.5}", "1/2"),
+    (r"\boxed{0.6}", "1/2"),
+    ("It is 0.5.", "1/2"),
+  ):
+    assert math_answers.equivalent_in_box(
+      response, gold
+    ) == math_answers.equivalent(response, gold, boxed_only=True)
