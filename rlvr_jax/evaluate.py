@@ -26,6 +26,7 @@ from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import summary
+from rlvr_jax import verbalization
 from rlvr_jax import verification
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
@@ -49,6 +50,9 @@ _SUPPRESS_MARKERS = flags.DEFINE_bool(
   "suppress_markers", None, "Never sample a marker of config.epistemic."
 )
 
+_MARKERS = flags.DEFINE_string(
+  "markers", None, "List of words of doubt to count; default: the run's."
+)
 _SEED = flags.DEFINE_integer(
   "seed", None, "Of the draws; default: the run's. Alike for a comparison."
 )
@@ -111,6 +115,9 @@ def main() -> None:
   writers.write_json(folder / EVALUATION, found)
   print(f"step {step}, {_SPLIT.value} split")
   print(summary.one_column(result.metrics))
+  if result.words:
+    rate = result.words["epistemic/per_1k_tokens"]
+    print(f"words of doubt per 1,000 tokens: {rate:.2f}")
   print("\n".join(summary.sample_line(sample) for sample in result.samples))
   print(f"figures: {folder / EVALUATION}")
   if _COMPARE.value:
@@ -125,7 +132,10 @@ def newest(
   Raises:
     errors.UserError: if there is none, or a file cannot be read.
   """
-  run = experiment.run
+  run, epistemic = experiment.run, experiment.run.epistemic
+  if _MARKERS.value:
+    # Of texts alone: no token of the model need be one of the words.
+    epistemic = verbalization.EpistemicConfig(preset=_MARKERS.value)
   with checkpoints.Checkpoints(
     folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
   ) as saved:
@@ -150,9 +160,7 @@ def newest(
       f"--split is {_SPLIT.value}, which config.data.files does not have:"
       " choose another",
     )
-    with verification.opened(
-      run.data.verifier, run.verifier_pool, task.vocabulary
-    ) as judge_texts:
+    with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
       programs = programs_lib.make_programs(
         experiment, task, sharding.make_mesh(run.mesh), judge_texts
       )
@@ -167,7 +175,7 @@ def newest(
           getattr(programs.task, _SPLIT.value),
           config=run.evaluation,
           vocabulary=task.vocabulary,
-          markers=run.epistemic.markers if run.epistemic else (),
+          markers=epistemic.markers if epistemic else (),
           answer_of=verification.answer_reader(run.data.verifier),
         )
 

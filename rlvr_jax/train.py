@@ -65,9 +65,7 @@ def main() -> None:
     )
     for note in task.notes:
       progress.say(note)
-    with verification.opened(
-      run.data.verifier, run.verifier_pool, task.vocabulary
-    ) as judge_texts:
+    with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
       programs_lib.trace(programs)
       # From here on, data moves between host and device only where it says so.

@@ -14,9 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlvr_jax import errors
 from rlvr_jax import names
 from rlvr_jax import records
 from rlvr_jax import settings
+from rlvr_jax.data import tasks
 from rlvr_jax.data import texts
 from rlvr_jax.verifiers import boxed
 from rlvr_jax.verifiers import pool as pool_lib
@@ -61,28 +63,62 @@ def answer_reader(name: str) -> Callable[[str], str | None] | None:
 
 @contextlib.contextmanager
 def opened(
-  name: str, config: pool_lib.PoolConfig, vocabulary: Any
+  data: tasks.DataConfig, config: pool_lib.PoolConfig, task: tasks.Task
 ) -> Iterator[JudgeTexts | None]:
   """What judges a run's rollouts while the block lasts.
 
   Args:
-    name: config.data.verifier.
+    data: names the verifier.
     config: of its pool.
-    vocabulary: decodes completions.
+    task: whose vocabulary decodes completions.
 
   Yields:
     None for a verifier on device.
+
+  Raises:
+    errors.UserError: if the verifier cannot be started, or cannot read one of
+      the task's answers.
   """
+  name = data.verifier
   if not reads_texts(name):
     yield None
     return
+  settings.require(
+    bool(task.sources),
+    f"config.data.verifier is {name!r}, which reads texts, but {data.name} has"
+    " none: choose a verifier on device",
+  )
   settings.require(
     config.verifier in (pool_lib.PoolConfig.verifier, name),
     f"config.verifier_pool.verifier is {config.verifier!r}, but"
     f" config.data.verifier {name!r}: leave the former out",
   )
   with pool_lib.Pool(dataclasses.replace(config, verifier=name)) as pool:
-    yield lambda rollouts: judge(rollouts, pool, vocabulary)
+    if data.unread_golds == "error":
+      check_golds(pool, task)
+    yield lambda rollouts: judge(rollouts, pool, task.vocabulary)
+
+
+def check_golds(pool: pool_lib.Pool, task: tasks.Task) -> None:
+  """Makes sure that a verifier can read every answer of a task.
+
+  Raises:
+    errors.UserError: naming file and line of the first that it cannot.
+  """
+  for split, sources in task.sources.items():
+    rows = np.asarray(getattr(task, split).prompts.answers[texts.GOLD])
+    golds = [texts.text_of(row) for row in rows]
+    # Integers are most of them, and what every verifier reads.
+    unsure = [i for i, x in enumerate(golds) if not x.lstrip("-").isdigit()]
+    unread = pool_lib.unread_golds(pool, [golds[i] for i in unsure])
+    if unread:
+      first = unsure[min(unread)]
+      raise errors.UserError(
+        f"{sources[first]} has the answer {golds[first]!r}, which the verifier"
+        f" cannot read, as {len(unread)} of {len(golds)} do: mend or remove"
+        " such rows, or set config.data.unread_golds to 'mask' to leave their"
+        " responses out of the loss"
+      )
 
 
 def judge(

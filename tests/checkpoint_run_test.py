@@ -134,10 +134,12 @@ def test_two_runs_are_compared_by_problem(root, reference):
     arguments = [f"--workdir={folder}", f"--files={root / 'test.jsonl'}"]
     if folder != reference:
       arguments.append(f"--compare={reference}")
+    arguments.append("--markers=sdd10")
     done = _program("evaluate", *arguments, "--num_prompts=12")
     assert done.returncode == 0, done.stderr
   assert "against the other run" in done.stdout
   assert "maj@4" in done.stdout
+  assert "words of doubt per 1,000 tokens: " in done.stdout
   # Evaluated on other draws, the two are not comparable.
   done = _program("evaluate", *arguments, "--num_prompts=12", "--seed=5")
   assert done.returncode == 2
@@ -156,6 +158,21 @@ def test_it_is_evaluated_and_exported(root, reference):
   assert done.returncode == 0, done.stderr
   names = {path.name for path in (root / "exported").iterdir()}
   assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+
+
+def test_an_answer_that_cannot_be_read_is_named_by_its_line(root, tmp_path):
+  rows = (root / "train.jsonl").read_text().splitlines()
+  rows[6] = json.dumps({"question": "What is nothing?", "answer": "x-unread"})
+  path = tmp_path / "problems.jsonl"
+  path.write_text("\n".join(rows))
+  mine = f"--config.data.files.train.paths=('{path}',)"
+  done = _train(root, tmp_path / "run", mine)
+  # Given twice, a tuple holds both: the first file's rows are duplicates.
+  assert done.returncode == 2
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith(f"error: {path}:7 has the answer 'x-unread', which")
+  assert "set config.data.unread_golds to 'mask'" in last
+  assert not (tmp_path / "run" / workdir.CHECKPOINTS).exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def even_length(response: str, gold: str) -> str:
 
   A fresh model satisfies it half of the time.
   """
-  if gold == "0":
+  if gold.startswith("x"):
     return "gold_unparsed"
   return "wrong" if len(response) % 2 else "correct"
 

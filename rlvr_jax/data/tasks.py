@@ -1,12 +1,14 @@
 """A task: prompts by split, the vocabulary they are written in, a verifier."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
+import types
 from typing import NamedTuple
 
 import numpy as np
 
+from rlvr_jax import names
 from rlvr_jax import settings
 from rlvr_jax.data import builders
 from rlvr_jax.data import problems as problems_lib
@@ -15,6 +17,8 @@ from rlvr_jax.data import splits as splits_lib
 from rlvr_jax.data import texts
 from rlvr_jax.data import tokenizer as tokenizer_lib
 from rlvr_jax.data import vocabulary as vocabulary_lib
+
+UNREAD_GOLDS = ("error", "mask")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +47,17 @@ class DataConfig:
   files: splits_lib.FilesConfig | None = None
   # How such a problem is put to the model.
   prompt: problems_lib.PromptConfig = problems_lib.PromptConfig()
+  # What becomes of a problem from a file whose answer the verifier cannot
+  # read: "error" refuses it before the run, "mask" leaves its responses out of
+  # the loss.
+  unread_golds: str = "error"
+
+  def __post_init__(self):
+    settings.require(
+      self.unread_golds in UNREAD_GOLDS,
+      f"config.data.unread_golds is {self.unread_golds!r}:"
+      f" {names.did_you_mean(self.unread_golds, UNREAD_GOLDS)}",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +84,7 @@ class Task(NamedTuple):
     test: held-out prompts; only the reported figures see them.
     out_of_domain: held-out prompts of another kind, where there are such.
     notes: sentences for the user about what was left out.
+    sources: file and line of each prompt, by split, where they are from files.
     prompt_tail: ids that every prompt ends with where a chat hands over to the
       assistant; None if they end in several ways.
   """
@@ -79,6 +95,7 @@ class Task(NamedTuple):
   test: prompts_lib.PromptSet
   out_of_domain: prompts_lib.PromptSet | None = None
   notes: tuple[str, ...] = ()
+  sources: Mapping[str, tuple[str, ...]] = types.MappingProxyType({})
   prompt_tail: tuple[int, ...] | None = ()
 
 
@@ -201,7 +218,8 @@ def _from_files(
     if name in splits.examples
   }
   train = splits.train[: config.num_train_prompts or None]
-  sets, tail = {}, problems_lib.chat_tail(tokenizer, config.prompt)
+  sets, sources = {}, {}
+  tail = problems_lib.chat_tail(tokenizer, config.prompt)
   for name, part in splits._replace(train=train)._asdict().items():
     if name not in builders.SPLITS or not part:
       continue
@@ -217,6 +235,7 @@ def _from_files(
     ends = encoded.prompts.prompts.prompt_tokens[:, -len(tail or (0,)) :]
     if tail and not np.all(ends == np.array(tail)):
       tail = None
+    sources[name] = encoded.sources
     answers = {texts.GOLD: texts.bytes_of(encoded.golds)}
     sets[name] = encoded.prompts.replace(
       prompts=encoded.prompts.prompts.replace(answers=answers)
@@ -227,5 +246,6 @@ def _from_files(
     sets.get("validation"),
     sets["test"],
     notes=tuple(f"{name}: {said}" for name, said in counts.items()),
+    sources=sources,
     prompt_tail=tail,
   )
