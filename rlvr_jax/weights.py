@@ -1,11 +1,11 @@
 """Weights in Hugging Face folders, read into their shardings and written back.
 
-The only importer of safetensors. A folder has config.json, one safetensors
-file or several with an index, and what belongs to its tokenizer. Tensors go
-one at a time from the file, through the part of it that each device holds,
-into their place: beside the parameters themselves the host never holds more
-than one of them. An imported folder is the same with the weights in a
-checkpoint of ours, which all processes of a run read in parallel.
+A folder has config.json, one safetensors file or several with an index, and
+what belongs to its tokenizer. Tensors go one at a time from the file, through
+the part of it that each device holds, into their place: beside the parameters
+themselves the host never holds more than one of them. An imported folder is the
+same with the weights in a checkpoint of ours, which all processes of a run read
+in parallel.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,13 @@ from rlvr_jax import checkpoints
 from rlvr_jax import errors
 from rlvr_jax import settings
 from rlvr_jax import sharding
+from rlvr_jax import weight_files
 from rlvr_jax.metrics import writers
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
 from rlvr_jax.models import transformer
 
 CONFIG = "config.json"
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 # Of an imported folder.
 IMPORTED = "weights"
 # Copied as they are: what a folder has beside its weights.
@@ -46,10 +45,6 @@ COMPANIONS = (
   "merges.txt",
   "chat_template.jinja",
   "generation_config.json",
-)
-_HOW_TO_INSTALL = (
-  "reading Hugging Face checkpoints needs the package safetensors: pip install"
-  ' "rlvr_jax[hf]"'
 )
 _DTYPES = {"F32": np.dtype("float32"), "BF16": jnp.bfloat16, "F16": np.float16}
 _MAX_SHARD_BYTES = 5 * 10**9
@@ -122,7 +117,7 @@ def read(folder: pathlib.Path, config: configs.ModelConfig, like: Any) -> Any:
   if (folder / IMPORTED).is_dir():
     return _read_imported(folder / IMPORTED, config, like)
   wanted = huggingface.tensors(config)
-  source = _Files(folder)
+  source = weight_files.Files(folder)
   _check(source, wanted, config, like)
   # A run forbids transfers that nobody sees; these are what reading is.
   with jax.transfer_guard("allow"):
@@ -214,94 +209,7 @@ def _put(tree: Any, path: tuple[str, ...], value: Any) -> None:
   _at(tree, path[:-1])[path[-1]] = value
 
 
-class _Files:
-  """The safetensors files of a folder, opened when first looked into.
-
-  Attributes:
-    where: name of the file that holds each tensor.
-  """
-
-  def __init__(self, folder: pathlib.Path):
-    self.folder = folder
-    self._open = {}
-    self.where = self._index()
-
-  def _index(self) -> dict[str, str]:
-    path = self.folder / INDEX
-    if (self.folder / SINGLE).exists() and not path.exists():
-      return dict.fromkeys(self._file(SINGLE).keys(), SINGLE)
-    try:
-      listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except FileNotFoundError as error:
-      raise errors.UserError(
-        f"{self.folder} has neither {SINGLE} nor {INDEX}: download the"
-        " checkpoint's safetensors files"
-      ) from error
-    except (ValueError, KeyError) as error:
-      raise errors.UserError(
-        f"{path} holds no weight_map ({error}): download it again"
-      ) from error
-    for file in sorted(set(listed.values())):
-      settings.require(
-        (self.folder / file).exists(),
-        f"{self.folder} lacks {file}, which {INDEX} names: download it",
-      )
-      held = set(self._file(file).keys())
-      for name in sorted(k for k, v in listed.items() if v == file):
-        settings.require(
-          name in held,
-          f"{self.folder / file} lacks the tensor {name}, which {INDEX}"
-          " promises: download it again",
-        )
-    return listed
-
-  def _file(self, name: str):
-    if name not in self._open:
-      path = self.folder / name
-      try:
-        self._open[name] = _safetensors().safe_open(path, framework="np")
-      except Exception as error:
-        # The library's own exception class is no OSError and tells as little.
-        raise errors.UserError(
-          f"{path} is no whole safetensors file ({error}): download it again"
-        ) from error
-    return self._open[name]
-
-  def slice_of(self, name: str) -> Any:
-    """A tensor that is read when it is sliced."""
-    return self._file(self.where[name]).get_slice(name)
-
-  def tensor(
-    self,
-    name: str,
-    transposed: bool,
-    target: jax.ShapeDtypeStruct,
-    is_layer: bool,
-  ) -> jax.Array:
-    """One tensor as an array with the sharding of its place.
-
-    Args:
-      name: of the tensor.
-      transposed: whether the place holds it transposed.
-      target: the place; a whole stack, where `is_layer`.
-      is_layer: the tensor is one layer of the stack.
-    """
-    held = self.slice_of(name)
-    shape, sharding = target.shape, target.sharding
-    if is_layer:
-      shape = shape[1:]
-      spec = jax.sharding.PartitionSpec(*sharding.spec[1:])
-      sharding = jax.sharding.NamedSharding(sharding.mesh, spec)
-
-    def part(index: tuple[slice, ...]) -> np.ndarray:
-      if transposed:
-        return held[index[::-1]].T.astype(target.dtype)
-      return held[index].astype(target.dtype)
-
-    return jax.make_array_from_callback(shape, sharding, part)
-
-
-def _check(source: _Files, wanted, config, like) -> None:
+def _check(source: weight_files.Files, wanted, config, like) -> None:
   """Names and shapes of all tensors, before any is read.
 
   Raises:
@@ -432,21 +340,18 @@ def _write_tensors(folder, params, config, dtype, max_shard_bytes) -> None:
     size += nbytes
   weight_map = {}
   for i, shard in enumerate(shards):
-    file = SINGLE
+    file = weight_files.SINGLE
     if len(shards) > 1:
       file = f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors"
     weight_map |= {name: file for name, _ in shard}
     tensors = {
       name: _fetch(params, places[name], config, dtype) for name, _ in shard
     }
-    # `transformers` wants to know the framework, and takes no other for torch.
-    _safetensors().numpy.save_file(
-      tensors, folder / file, metadata={"format": "pt"}
-    )
+    weight_files.save(folder / file, tensors)
   if len(shards) > 1:
     total = sum(nbytes for shard in shards for _, nbytes in shard)
     writers.write_json(
-      folder / INDEX,
+      folder / weight_files.INDEX,
       {"metadata": {"total_size": total}, "weight_map": weight_map},
     )
 
@@ -457,12 +362,3 @@ def _fetch(params, place, config, dtype) -> np.ndarray:
     value = value[place.layer]
   value = np.asarray(jax.device_get(value)).astype(dtype)
   return np.ascontiguousarray(value.T if place.transposed else value)
-
-
-def _safetensors():
-  try:
-    import safetensors
-    import safetensors.numpy
-  except ImportError as error:
-    raise errors.UserError(_HOW_TO_INSTALL) from error
-  return safetensors

@@ -10,6 +10,7 @@ import pytest
 
 from rlvr_jax import errors
 from rlvr_jax import sharding
+from rlvr_jax import weight_files
 from rlvr_jax import weights
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
@@ -71,7 +72,7 @@ def test_both_layouts_go_out_and_come_back(tmp_path, scan_layers, tied):
     config_json=huggingface.config_json(config),
     dtype="float32",
   )
-  assert (tmp_path / "new" / weights.SINGLE).exists()
+  assert (tmp_path / "new" / weight_files.SINGLE).exists()
   _assert_equal(
     weights.read(tmp_path / "new", config, _like(config)), _params(config)
   )
@@ -148,17 +149,17 @@ def test_a_truncated_file_is_named(folder):
 
 
 def test_an_index_that_promises_too_much_is_named(folder):
-  index = json.loads((folder / weights.INDEX).read_text())
+  index = json.loads((folder / weight_files.INDEX).read_text())
   file = next(iter(index["weight_map"].values()))
   index["weight_map"]["model.layers.9.mlp.up_proj.weight"] = file
-  (folder / weights.INDEX).write_text(json.dumps(index))
+  (folder / weight_files.INDEX).write_text(json.dumps(index))
   message = _refused(folder)
   assert "lacks the tensor model.layers.9.mlp.up_proj.weight" in message
 
 
 @pytest.mark.parametrize("text", ["{", "{}"])
 def test_a_broken_index_is_named(folder, text):
-  (folder / weights.INDEX).write_text(text)
+  (folder / weight_files.INDEX).write_text(text)
   assert "holds no weight_map" in _refused(folder)
 
 

@@ -30,6 +30,7 @@ from rlvr_jax import names
 from rlvr_jax import settings
 from rlvr_jax.data import builders
 from rlvr_jax.data import readers
+from rlvr_jax.verifiers import boxed
 
 _TFDS = "tfds:"
 
@@ -246,15 +247,9 @@ def _after_hashes(text: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-  r"""What is within the last \boxed{}."""
-  _, mark, rest = text.rpartition(r"\boxed{")
-  depth = 1
-  # A brace behind a backslash is one to be read.
-  for found in re.finditer(r"\\.|[{}]", rest):
-    depth += {"{": 1, "}": -1}.get(found[0], 0)
-    if not depth:
-      return (rest[: found.start()].strip() or None) if mark else None
-  return None
+  """What is in a solution's box; all of it is searched, however long."""
+  found = boxed.answer_text(text, think_end="", tail_chars=len(text))
+  return found or None
 
 
 # In the order in which they are tried.

@@ -2,14 +2,12 @@
 
 `Tokenizer` offers what `vocabulary.Vocabulary` does, by the same names, and
 further the chat template and every token that ends a completion. The only
-importer of tokenizers and jinja2, both of which `load` asks for.
+importer of tokenizers, which `load` asks for.
 """
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import datetime
 import functools
-import importlib
 import json
 import pathlib
 import re
@@ -17,6 +15,7 @@ from typing import Any
 
 from rlvr_jax import errors
 from rlvr_jax import settings
+from rlvr_jax.data import chat_template
 
 FILE = "tokenizer.json"
 CONFIG = "tokenizer_config.json"
@@ -35,9 +34,6 @@ _SPARE = (
   "[PAD]",
   "<|padding|>",
 )
-# A block that some templates put around what an assistant writes; "with" gives
-# it the same scope and leaves the text as it is.
-_GENERATION = re.compile(r"(\{%[-+]?\s*)(end)?generation(\s*[-+]?%\})")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -184,7 +180,7 @@ class Tokenizer:
         " out",
       )
     try:
-      return _compiled(self.template, self.date).render(
+      return chat_template.compiled(self.template, self.date).render(
         messages=[
           {name: value for name, value in message.items() if value is not None}
           for message in messages
@@ -241,9 +237,9 @@ def load(
   config = _json(folder / CONFIG)
   template = _template(folder, config)
   if template is not None:
-    _library("jinja2")
+    chat_template.library("jinja2")
   if date:
-    _moment(date)
+    chat_template.moment(date)
   special = _special(folder, config)
   ids = backend.get_vocab(with_added_tokens=True)
   _check_added(folder, config, ids)
@@ -295,18 +291,8 @@ def check_fits(
   )
 
 
-def _library(name: str) -> Any:
-  try:
-    return importlib.import_module(name)
-  except ImportError as error:
-    raise errors.UserError(
-      f"reading a tokenizer needs the package {name}: pip install tokenizers"
-      " jinja2"
-    ) from error
-
-
 def _backend(folder: pathlib.Path) -> Any:
-  tokenizers = _library("tokenizers")
+  tokenizers = chat_template.library("tokenizers")
   path = folder / FILE
   settings.require(
     path.is_file(),
@@ -430,60 +416,6 @@ def _pad_id(
   found = [ids[token] for token in candidates if token in ids]
   spare = [number for number in found if number not in stop_ids]
   return (*spare, *found, stop_ids[0])[0]
-
-
-def _moment(date: str) -> datetime.datetime:
-  try:
-    return datetime.datetime.fromisoformat(date)
-  except ValueError as error:
-    raise errors.UserError(
-      f"date is {date!r}: write it as 2026-01-31"
-    ) from error
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(template: str, date: str) -> Any:
-  """A template with what such programs are allowed to use.
-
-  They come with downloaded files, so they run in jinja2's sandbox.
-  """
-  jinja2 = _library("jinja2")
-  sandbox = importlib.import_module("jinja2.sandbox")
-  environment = sandbox.ImmutableSandboxedEnvironment(
-    trim_blocks=True,
-    lstrip_blocks=True,
-    extensions=["jinja2.ext.loopcontrols"],
-  )
-
-  def raise_exception(message):
-    raise jinja2.TemplateError(message)
-
-  def strftime_now(form):
-    if not date:
-      raise errors.UserError(
-        "prints today's date: set `date` to a day such as 2026-01-31, so that"
-        " a resumed run sees the same prompts"
-      )
-    return _moment(date).strftime(form)
-
-  def tojson(
-    value, ensure_ascii=False, indent=None, separators=None, sort_keys=False
-  ):
-    # jinja2's own writes < and > for web pages, as \u003c and \u003e.
-    return json.dumps(
-      value,
-      ensure_ascii=ensure_ascii,
-      indent=indent,
-      separators=separators,
-      sort_keys=sort_keys,
-    )
-
-  environment.filters["tojson"] = tojson
-  environment.globals["raise_exception"] = raise_exception
-  environment.globals["strftime_now"] = strftime_now
-  return environment.from_string(
-    _GENERATION.sub(lambda tag: f"{tag[1]}{tag[2] or ''}with{tag[3]}", template)
-  )
 
 
 def _one_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ import transformers
 from rlvr_jax import certificate
 from rlvr_jax import convert
 from rlvr_jax import errors
+from rlvr_jax import weight_files
 from rlvr_jax import weights
 from tests.parity import made
 from tests.parity import read
@@ -41,7 +42,7 @@ def test_a_round_trip_changes_no_logit(family, tmp_path, float32):
   shape = {"llama": "llama3_rope", "olmo3": "yarn_rope"}.get(family, "windows")
   theirs = made.make_model(family, shape)
   source = made.save(theirs, tmp_path / "source", max_shard_size="20KB")
-  assert (source / weights.INDEX).exists()
+  assert (source / weight_files.INDEX).exists()
   (source / "tokenizer.json").write_text("{}")
   convert.main("import", str(source), str(tmp_path / "imported"))
   convert.main("export", str(tmp_path / "imported"), str(tmp_path / "out"))
