@@ -112,8 +112,8 @@ def make_programs(
     judge_texts: of `verification.opened`, where the verifier reads texts.
 
   Raises:
-    errors.UserError: if the verifier is unknown, or there are fewer prompts
-      than a step takes.
+    errors.UserError: if the verifier is unknown, there are fewer prompts than
+      a step takes, or fewer tokens than the task is written with.
   """
   run, method, _ = experiment
   num_prompts = task.train.num_prompts
@@ -127,6 +127,11 @@ def make_programs(
   if not judge_texts:
     verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
   vocabulary = task.vocabulary
+  settings.require(
+    vocabulary.vocab_size <= run.model.vocab_size,
+    f"config.model.vocab_size is {run.model.vocab_size}, but {run.data.name} is"
+    f" written with {vocabulary.vocab_size} tokens: raise it",
+  )
   whole, rows = sharding.replicated(mesh), sharding.row_sharding(mesh)
   curriculum = experiment_lib.make_curriculum(experiment)
 

@@ -86,14 +86,21 @@ def test_it_learns_from_what_the_verifier_says(reference):
   assert "eval/pass_at_4" in lines[-1]
 
 
-def test_stopped_and_gone_on_with_it_is_the_same_run(root):
-  # SDPO, whose teacher follows the policy with weights of its own.
-  whole = _train(root, root / "whole", method="sdpo")
-  assert whole.returncode == 0, whole.stderr
-  folder = root / "resumed"
-  first = _train(root, folder, "--config.num_steps=2", method="sdpo")
+@pytest.mark.parametrize(
+  # SDPO's teacher follows the policy, with weights of its own in the state.
+  "method",
+  ["grpo", pytest.param("sdpo", marks=pytest.mark.slow)],
+)
+def test_stopped_and_gone_on_with_it_is_the_same_run(root, reference, method):
+  whole = reference
+  if method != "grpo":
+    whole = root / f"{method}_whole"
+    done = _train(root, whole, method=method)
+    assert done.returncode == 0, done.stderr
+  folder = root / f"{method}_resumed"
+  first = _train(root, folder, "--config.num_steps=2", method=method)
   assert first.returncode == 0, first.stderr
-  done = _train(root, folder, method="sdpo")
+  done = _train(root, folder, method=method)
   assert "resuming at step 2" in done.stderr
 
   # The last step of the first part was evaluated, being the last.
@@ -103,7 +110,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_run(root):
       for line in _lines(folder)
     ]
 
-  assert trained(folder) == trained(root / "whole")
+  assert trained(folder) == trained(whole)
 
 
 def test_rows_over_devices_are_judged_alike(root, reference):

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from experiments import grpo
 from experiments import paced_rl
+from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import sharding
@@ -87,3 +89,13 @@ def test_updates_reuse_the_memory_of_the_state(data_dir, name):
   )
   # All but a scalar that is replaced unread.
   assert memory.alias_size_in_bytes >= state - 4
+
+
+def test_a_vocabulary_larger_than_the_models_is_refused(tmp_path):
+  config = grpo.get_config("tiny")
+  config.data.update(name="math_path", variant="half", prompt_tokens=40)
+  experiment = experiment_lib.load(config.to_dict())
+  task = tasks.load_task(experiment.run.data, 40, tmp_path)
+  mesh = sharding.make_mesh(experiment.run.mesh)
+  with pytest.raises(errors.UserError, match="is written with 43 tokens"):
+    programs_lib.make_programs(experiment, task, mesh)

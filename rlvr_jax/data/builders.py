@@ -7,7 +7,7 @@ Each builder's rows are a pure function of its configuration. The configuration
 is part of the folder's name, so that another split never meets an old file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import io
@@ -21,8 +21,8 @@ import tensorflow_datasets as tfds
 
 from rlvr_jax import errors
 from rlvr_jax.data import countdown
-from rlvr_jax.data import dyck
 from rlvr_jax.data import random_calculation
+from rlvr_jax.data import synlogic
 
 SPLITS = ("train", "validation", "test")
 # Demonstrations of a problem where they hold doubts.
@@ -43,8 +43,12 @@ class GeneratedConfig(tfds.core.BuilderConfig):
     most_doubts: of Countdown, failed attempts in a demonstration, at most.
     target: of every Countdown problem; 0 for any.
     level: operations of each RandomCalculation expression.
-    word_length: brackets of a whole Dyck word.
+    word_length: brackets of a whole Dyck word, or of a corrupted one.
     most_missing: brackets that a Dyck problem lacks, at most.
+    num_options: of a problem of BooleanExpressions.
+    depth: how deep such an option is nested, at most.
+    num_digits: of the left side of a MathPath equation.
+    hidden_percent: how often such a digit is hidden.
   """
 
   seed: int = 0
@@ -57,6 +61,10 @@ class GeneratedConfig(tfds.core.BuilderConfig):
   level: int = -1
   word_length: int = 16
   most_missing: int = 6
+  num_options: int = 4
+  depth: int = 2
+  num_digits: int = 5
+  hidden_percent: int = 50
 
 
 class Countdown(tfds.core.GeneratorBasedBuilder):
@@ -183,43 +191,57 @@ class RandomCalculation(tfds.core.GeneratorBasedBuilder):
       )
 
 
-class Dyck(tfds.core.GeneratorBasedBuilder):
-  """See `data.dyck`; "two", words of 16 brackets that lack up to six."""
+class _SynLogic(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+  """A task of `data.synlogic`; `make` says which."""
 
   VERSION = tfds.core.Version("1.0.0")
-  RELEASE_NOTES = {"1.0.0": "Two kinds of brackets."}
+  RELEASE_NOTES = {"1.0.0": "The first rows."}
+  make: Callable[[GeneratedConfig], synlogic.Rows]
 
   def _info(self) -> tfds.core.DatasetInfo:
-    width = self.builder_config.most_missing
+    shapes = self.make(self.builder_config).shapes
     return _info(
-      self, closing=tfds.features.Tensor(shape=(width,), dtype=np.int32)
+      self,
+      **{
+        name: tfds.features.Tensor(shape=shape, dtype=np.int32)
+        for name, shape in shapes.items()
+      },
     )
 
   def _split_generators(self, dl_manager):
     del dl_manager
-    config = self.builder_config
-    problems = dyck.problems(
-      config.seed,
-      config.word_length,
-      config.most_missing,
-      config.num_train,
-      config.num_validation,
-      config.num_test,
-    )
+    problems = self.make(self.builder_config).problems()
     return {split: self._generate_examples(problems[split]) for split in SPLITS}
 
   def _generate_examples(self, problems):
+    features = self.make(self.builder_config).features
     for key, problem in enumerate(problems):
-      padding = self.builder_config.most_missing - len(problem.closing)
-      yield (
-        key,
-        {
-          "prompt": problem.prompt,
-          "problem_class": problem.problem_class,
-          "demonstrations": problem.answer,
-          "closing": problem.closing + (dyck.NO_BRACKET,) * padding,
-        },
-      )
+      row = {"prompt": problem.prompt, "problem_class": problem.problem_class}
+      yield key, {**row, **features(problem)}
+
+
+class Dyck(_SynLogic):
+  """See `data.dyck`; "two", words of 16 brackets that lack up to six."""
+
+  make = staticmethod(synlogic.dyck)
+
+
+class DyckErrors(_SynLogic):
+  """See `data.dyck_errors`; "two", words of 16 brackets."""
+
+  make = staticmethod(synlogic.dyck_errors)
+
+
+class BooleanExpressions(_SynLogic):
+  """See `data.boolean_expressions`; "four" options and "six", nested deeper."""
+
+  make = staticmethod(synlogic.boolean_expressions)
+
+
+class MathPath(_SynLogic):
+  """See `data.math_path`; "half", "all" and "nine" digits."""
+
+  make = staticmethod(synlogic.math_path)
 
 
 def _info(builder, **answer_features) -> tfds.core.DatasetInfo:
@@ -239,12 +261,16 @@ def _info(builder, **answer_features) -> tfds.core.DatasetInfo:
 
 
 _BUILDERS = {
+  "boolean_expressions": BooleanExpressions,
   "countdown": Countdown,
   "dyck": Dyck,
+  "dyck_errors": DyckErrors,
+  "math_path": MathPath,
   "random_calculation": RandomCalculation,
 }
 # Settings of GeneratedConfig by variant.
 _VARIANTS = {
+  **synlogic.VARIANTS,
   "countdown": {
     "three": {},
     "mixed": {
@@ -257,7 +283,6 @@ _VARIANTS = {
     "doubt_four": {"number_weights": ((4, 1),), "most_doubts": 2},
     "twenty_four": {"number_weights": ((4, 1),), "target": 24},
   },
-  "dyck": {"two": {}},
   "random_calculation": {
     "chain": {},
     **{f"level_{level:02d}": {"level": level} for level in range(21)},
@@ -284,7 +309,7 @@ def rows(
   """Every row by split; builds the data set on first use.
 
   Args:
-    name: "countdown", "dyck" or "random_calculation".
+    name: of a builder, a key of `_BUILDERS`.
     variant: one of the builder's variants.
     seed: see GeneratedConfig.
     data_dir: where the files lie, or will.

@@ -15,14 +15,13 @@ MiniMax-AI/SynLogic: games/tasks], which asks for the whole word; its words have
 import functools
 import random
 from typing import NamedTuple
-import zlib
+
+from rlvr_jax.data import held_out
 
 # Opening and closing bracket of each kind.
 KINDS = ("()", "{}")
 # Fills `closing` of a problem that lacks fewer brackets than another.
 NO_BRACKET = -1
-# Percent of the classes that each held-out split draws from.
-_HELD_OUT_PERCENT = 10
 
 
 class Problem(NamedTuple):
@@ -51,17 +50,20 @@ def _num_ways(steps: int, depth: int) -> int:
   return _num_ways(steps - 1, depth - 1) + _num_ways(steps - 1, depth + 1)
 
 
-def _draw(rng: random.Random, length: int, most_missing: int) -> Problem:
-  """A beginning of a word of that length, every one as likely as another.
+def random_word(
+  rng: random.Random, length: int, closing: tuple[int, ...]
+) -> str:
+  """The beginning of a word, every one as likely as another.
 
-  How many brackets it lacks is drawn first, from 1 to `most_missing`.
+  Args:
+    rng: decides.
+    length: brackets of the whole word.
+    closing: kinds of the brackets that it lacks, the innermost first.
   """
-  depth = rng.randint(1, most_missing)
-  closing = tuple(rng.randrange(len(KINDS)) for _ in range(depth))
   # Backwards, so that `_num_ways` weighs the two ways on from each depth; the
   # brackets open to the left of a place are those that the stack holds.
   word, stack = [], list(closing)
-  for left in reversed(range(length - depth)):
+  for left in reversed(range(length - len(closing))):
     opened = rng.randrange(_num_ways(left + 1, len(stack))) < _num_ways(
       left, len(stack) - 1
     )
@@ -72,17 +74,34 @@ def _draw(rng: random.Random, length: int, most_missing: int) -> Problem:
       # A bracket was closed here, and is open to the left of it.
       stack.insert(0, rng.randrange(len(KINDS)))
       word.append(KINDS[stack[0]][1])
-  return problem("".join(reversed(word)))
+  return "".join(reversed(word))
+
+
+def _draw(rng: random.Random, length: int, most_missing: int) -> Problem:
+  """A problem; how many brackets it lacks is drawn first, from 1."""
+  depth = rng.randint(1, most_missing)
+  closing = tuple(rng.randrange(len(KINDS)) for _ in range(depth))
+  return problem(random_word(rng, length, closing))
+
+
+def renamed(word: str) -> str:
+  """The word with its kinds of brackets named in order of appearance.
+
+  Example: renamed("{(}") == "({)".
+  """
+  kinds, name = {}, []
+  for letter in word:
+    kind = next(pair for pair in KINDS if letter in pair)
+    kind_of_class = KINDS[kinds.setdefault(kind, len(kinds))]
+    name.append(kind_of_class[kind.index(letter)])
+  return "".join(name)
 
 
 def problem(word: str) -> Problem:
   """The problem of a word that lacks closing brackets only."""
-  stack, renamed = [], {}
-  name = []
+  stack = []
   for letter in word:
     kind = next(i for i, pair in enumerate(KINDS) if letter in pair)
-    kind_of_class = renamed.setdefault(kind, len(renamed))
-    name.append(KINDS[kind_of_class][KINDS[kind].index(letter)])
     if letter == KINDS[kind][0]:
       stack.append(kind)
     else:
@@ -90,18 +109,10 @@ def problem(word: str) -> Problem:
   closing = tuple(reversed(stack))
   return Problem(
     prompt=f"{word}>",
-    problem_class="".join(name),
+    problem_class=renamed(word),
     answer="".join(KINDS[kind][1] for kind in closing),
     closing=closing,
   )
-
-
-def _split(seed: int, problem_class: str) -> str:
-  """The split of a class: a function of the seed and the class alone."""
-  place = zlib.crc32(f"dyck {seed} {problem_class}".encode()) % 100
-  if place < _HELD_OUT_PERCENT:
-    return "test"
-  return "validation" if place < 2 * _HELD_OUT_PERCENT else "train"
 
 
 def problems(
@@ -129,18 +140,7 @@ def problems(
   """
   assert length % 2 == 0
   assert 0 < most_missing <= length // 2
-  rng = random.Random(f"dyck {seed}")
-  wanted = {"train": num_train, "validation": num_validation, "test": num_test}
-  rows: dict[str, list[Problem]] = {split: [] for split in wanted}
-  held_out_prompts = set()
-  while any(len(rows[split]) < wanted[split] for split in wanted):
-    found = _draw(rng, length, most_missing)
-    split = _split(seed, found.problem_class)
-    if len(rows[split]) == wanted[split]:
-      continue
-    if split != "train":
-      if found.prompt in held_out_prompts:
-        continue
-      held_out_prompts.add(found.prompt)
-    rows[split].append(found)
-  return rows
+  draw = functools.partial(_draw, length=length, most_missing=most_missing)
+  return held_out.draw_splits(
+    "dyck", seed, draw, num_train, num_validation, num_test
+  )

@@ -99,10 +99,18 @@ class Task(NamedTuple):
   prompt_tail: tuple[int, ...] | None = ()
 
 
+# Vocabularies of the builders that do not write `vocabulary.ARITHMETIC`.
+_VOCABULARIES = {
+  "boolean_expressions": vocabulary_lib.LOGIC,
+  "math_path": vocabulary_lib.LOGIC,
+}
 # Features that each device verifier reads, by builder.
 _ANSWERS = {
+  "boolean_expressions": ("true_options",),
   "countdown": ("numbers", "target"),
   "dyck": ("closing",),
+  "dyck_errors": ("answer",),
+  "math_path": ("template", "target"),
   "random_calculation": ("answer",),
 }
 
@@ -114,6 +122,10 @@ def _first_demonstration(row: dict) -> str:
 # What a teacher may be shown of a row, by builder and name. A Countdown answer
 # is the equation that reaches the target: the target itself is in the prompt.
 _HINTS = {
+  "boolean_expressions": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": lambda row: _first_demonstration(row).removeprefix("#"),
+  },
   "countdown": {
     "gold_solution": _first_demonstration,
     "gold_answer": lambda row: _first_demonstration(row).split(",")[-1],
@@ -121,6 +133,14 @@ _HINTS = {
   "dyck": {
     "gold_solution": _first_demonstration,
     "gold_answer": _first_demonstration,
+  },
+  "dyck_errors": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": lambda row: str(row["answer"]),
+  },
+  "math_path": {
+    "gold_solution": _first_demonstration,
+    "gold_answer": lambda row: _first_demonstration(row).removeprefix("#"),
   },
   "random_calculation": {
     "gold_solution": _first_demonstration,
@@ -159,7 +179,7 @@ def load_task(
       " problems from files have neither",
     )
     return _from_files(config, completion_tokens, tokenizer)
-  vocabulary = vocabulary_lib.ARITHMETIC
+  vocabulary = _VOCABULARIES.get(config.name, vocabulary_lib.ARITHMETIC)
 
   def encode(config: DataConfig, *splits: str) -> list[prompts_lib.PromptSet]:
     rows = builders.rows(

@@ -1,4 +1,4 @@
-"""Characters as tokens: the vocabulary of the generated arithmetic tasks."""
+"""Characters as tokens: the vocabularies of the generated tasks."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -16,6 +16,11 @@ class Vocabulary:
   symbols: tuple[str, ...]
   pad_id: int = 0
   eos_id: int = 1
+
+  @property
+  def vocab_size(self) -> int:
+    """Number of tokens."""
+    return len(self.symbols)
 
   @property
   def stop_ids(self) -> tuple[int, ...]:
@@ -65,5 +70,8 @@ class Vocabulary:
 ARITHMETIC = Vocabulary(
   ("<pad>", "<eos>", *"0123456789", *"+-*/=,:>#;|(){}^. ", r"\frac", "?")
 )
+# For tasks that need more. What both write has one id, so that a verifier of
+# the first reads the second as well; a model for it has as many tokens.
+LOGIC = Vocabulary((*ARITHMETIC.symbols, *"<%&!ABCDEFT"))
 # Verifiers on token ids read a digit's value off its id.
 FIRST_DIGIT = ARITHMETIC.id("0")

@@ -9,10 +9,14 @@ import pytest
 
 from rlvr_jax import errors
 from rlvr_jax import rewards
+from rlvr_jax.data import boolean_expressions
 from rlvr_jax.data import builders
 from rlvr_jax.data import countdown
+from rlvr_jax.data import dyck_errors
+from rlvr_jax.data import math_path
 from rlvr_jax.data import random_calculation
 from rlvr_jax.data import schemas
+from rlvr_jax.data import vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +123,59 @@ def test_dyck_rows_are_the_generated_ones(data_dir):
     assert verdict == "correct"
   prompts = [row["prompt"] for row in rows["test"]]
   assert not set(prompts) & {row["prompt"] for row in rows["train"]}
+
+
+def test_dyck_error_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("dyck_errors", "two", 5, data_dir)
+  problems = dyck_errors.problems(5, 16, 8000, 128, 128)
+  for split, expected in problems.items():
+    found = collections.Counter(
+      (r["prompt"], r["problem_class"], r["answer"], r["demonstrations"])
+      for r in rows[split]
+    )
+    assert found == collections.Counter(
+      (*problem, f"#{problem.answer}") for problem in expected
+    )
+
+
+def test_boolean_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("boolean_expressions", "four", 5, data_dir)
+  problems = boolean_expressions.problems(5, 4, 2, 8000, 128, 128)
+  for split, expected in problems.items():
+    found = collections.Counter(
+      (
+        r["prompt"],
+        r["problem_class"],
+        tuple(r["true_options"].tolist()),
+        r["demonstrations"],
+      )
+      for r in rows[split]
+    )
+    assert found == collections.Counter(
+      (*problem, problem.demonstration) for problem in expected
+    )
+
+
+def test_math_path_rows_are_the_generated_ones(data_dir):
+  rows = builders.rows("math_path", "half", 5, data_dir)
+  problems = math_path.problems(5, 5, 50, 8000, 128, 128)
+
+  def template(row):
+    ids = [i for i in row["template"].tolist() if i != math_path.NO_SYMBOL]
+    return vocabulary.LOGIC.decode(ids)
+
+  for split, expected in problems.items():
+    found = collections.Counter(
+      (
+        r["prompt"],
+        r["problem_class"],
+        template(r),
+        int(r["target"]),
+        r["demonstrations"],
+      )
+      for r in rows[split]
+    )
+    assert found == collections.Counter(map(tuple, expected))
 
 
 def test_a_prepared_folder_is_read_by_path(data_dir):

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import common
 from rlvr_jax import errors
+from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax.data import countdown
 from rlvr_jax.data import tasks
@@ -87,3 +88,35 @@ def test_more_prompts_than_there_are_is_refused(tmp_path):
   )
   with pytest.raises(errors.UserError, match="num_train_prompts is 9000, but"):
     tasks.load_task(config, 16, tmp_path)
+
+
+@pytest.mark.parametrize(
+  "name, variant, verifier, prompt_tokens, completion_tokens",
+  [
+    ("dyck_errors", "two", "chain_outcomes", 17, 4),
+    ("boolean_expressions", "four", "option_outcomes", 200, 6),
+    ("boolean_expressions", "six", "option_outcomes", 500, 8),
+    ("math_path", "half", "equation_outcomes", 18, 18),
+    ("math_path", "all", "equation_outcomes", 18, 18),
+    ("math_path", "nine", "equation_outcomes", 29, 29),
+  ],
+)
+def test_demonstrations_of_a_loaded_task_are_judged_correct(
+  name, variant, verifier, prompt_tokens, completion_tokens, tmp_path
+):
+  config = tasks.DataConfig(name, variant, verifier, prompt_tokens)
+  task = tasks.load_task(
+    config, completion_tokens, tmp_path, ("gold_answer", "gold_solution")
+  )
+  first = task.test.first_demonstration
+  shown = task.vocabulary.decode(task.test.demonstrations[first[0]])
+  tokens, mask = task.test.prompts.hints["gold_solution"]
+  assert task.vocabulary.decode(tokens[0][mask[0] > 0]) == shown
+  tokens, mask = task.test.prompts.hints["gold_answer"]
+  answer = task.vocabulary.decode(tokens[0][mask[0] > 0])
+  assert shown == f"#{answer}"
+  outcomes = getattr(rewards, verifier)(
+    completion_tokens=task.test.demonstrations[first],
+    **task.test.prompts.answers,
+  )
+  assert np.all(np.asarray(outcomes) == records.OUTCOMES.index("correct"))

@@ -31,6 +31,15 @@ def test_symbols_are_distinct_and_fit_the_recipe():
   assert len(set(_V.symbols)) == len(_V.symbols) == 32
 
 
+def test_the_second_vocabulary_keeps_the_ids_of_the_first():
+  logic = vocabulary.LOGIC
+  assert logic.symbols[:32] == _V.symbols
+  assert len(set(logic.symbols)) == len(logic.symbols) == 43
+  assert (logic.pad_id, logic.eos_id) == (_V.pad_id, _V.eos_id)
+  text = "A:!(3<2);F:T&F;7%2=1>"
+  assert logic.decode(logic.encode(text)) == text
+
+
 def test_a_foreign_character_is_refused():
   with pytest.raises(errors.UserError, match="'x' of '1x' is not in"):
     _V.encode("1x")
