@@ -188,7 +188,7 @@ def test_an_unknown_variant_lists_the_known(stem):
 
 @pytest.mark.parametrize("stem", _STEMS)
 def test_every_method_takes_a_checkpoint_of_any_shape(stem, tmp_path):
-  shape = testing.tiny_config(vocab_size=64, scan_layers=True)
+  shape = testing.tiny_config(vocab_size=128, scan_layers=True)
   content = json.dumps(huggingface.config_json(shape))
   (tmp_path / "config.json").write_text(content)
   config = _config(stem, common.CHECKPOINT)
