@@ -23,6 +23,8 @@ _TOLERANCE = 2e-4
 _ALL = [
   (family, shape) for family in made.SHAPES for shape in made.SHAPES[family]
 ]
+# Of every family what it has beyond the others; the rest takes longer.
+_QUICK = ("plain", "biases", "llama3_rope", "yarn_rope", "windows_yarn")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +37,13 @@ def test_every_family_has_six_shapes():
   assert all(len(shapes) >= 6 for shapes in made.SHAPES.values())
 
 
-@pytest.mark.parametrize("family, shape", _ALL)
+@pytest.mark.parametrize(
+  "family, shape",
+  [
+    pytest.param(*case, marks=() if case[1] in _QUICK else pytest.mark.slow)
+    for case in _ALL
+  ],
+)
 def test_logits_are_the_same(family, shape, tmp_path):
   theirs = made.make_model(family, shape)
   # Both layouts of the parameters in turn; one more test compares the two.
