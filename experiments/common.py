@@ -216,7 +216,7 @@ MODELS = {
 CHECKPOINT = "checkpoint"
 # Where the problems are is the user's to say.
 FROM_FILES = dict(files=dict(train=dict(paths=()), test=dict(paths=())))
-# Qwen2.5-Math's, as its model cards have it.
+# [inferred] from memory of Qwen2.5-Math's model cards.
 INSTRUCTION = (
   "{question}\nPlease reason step by step, and put your final answer within"
   " \\boxed{}."

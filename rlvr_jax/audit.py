@@ -24,6 +24,7 @@ from rlvr_jax import errors
 from rlvr_jax import launch
 from rlvr_jax import outcomes
 from rlvr_jax import settings
+from rlvr_jax import summary
 from rlvr_jax.analysis import injection
 from rlvr_jax.metrics import writers
 from rlvr_jax.verifiers import golds as golds_lib
@@ -196,7 +197,7 @@ def table(figures: dict[str, Any]) -> str:
     f" {figures['num_golds']} golds, seed {figures['seed']}, deadline"
     f" {figures['deadline_secs']} s, {1000 * figures['secs']:.1f} ms a verdict",
     "",
-    *_aligned(rows),
+    *(x.rstrip() for x in summary.aligned(rows).splitlines()),
     "",
     "Errors, at most three of a kind:",
   ]
@@ -263,17 +264,6 @@ def _row(name: str, cell: dict[str, Any], group: str) -> tuple[str, ...]:
     rate if is_right else "",
     f"{100 * cell['low']:.2f} to {100 * cell['high']:.2f}",
   )
-
-
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
-  """Columns of equal width, the first to the left, the others to the right."""
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  lines = []
-  for first, *others in rows:
-    cells = [first.ljust(widths[0])]
-    cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
-    lines.append("  ".join(cells).rstrip())
-  return lines
 
 
 def _example(example: dict[str, Any]) -> str:

@@ -51,7 +51,7 @@ def main() -> None:
     tokenizer = pretrained.tokenizer(run.pretrained, run.model)
   else:
     builders.require_known(run.data.name)
-  mesh = sharding.make_mesh(experiment.run.mesh)
+  mesh = sharding.make_mesh(run.mesh)
   progress = progress_lib.Progress()
   with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:
     progress.say(f"preparing {run.data.name} in {folder}")

@@ -18,7 +18,7 @@ SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _HOW_TO_INSTALL = (
   "reading Hugging Face checkpoints needs the package safetensors: pip install"
-  ' "rlvr_jax[hf]"'
+  " safetensors"
 )
 
 

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 import functools
 import random
 from typing import NamedTuple
-import zlib
+
+from rlvr_jax.data import held_out
 
 # Every result lies in 1 .. 99, as in the recipe of this task.
 MAX_VALUE = 99
@@ -25,8 +26,6 @@ MAX_VALUE = 99
 DOUBT = "?"
 # Fills `numbers` of a shorter problem beside a longer one.
 NO_NUMBER = -1
-# Percent of the classes that each held-out split draws from.
-_HELD_OUT_PERCENT = 10
 # Up to here all solutions are found; six numbers have millions of them.
 _MAX_ENUMERATED = 3
 
@@ -124,14 +123,6 @@ def _draw(rng: random.Random, num_numbers: int, target: int) -> Problem:
       return _problem(numbers, *found)
 
 
-def _split(seed: int, problem_class: str) -> str:
-  """The split of a class: a function of the seed and the class alone."""
-  place = zlib.crc32(f"countdown {seed} {problem_class}".encode()) % 100
-  if place < _HELD_OUT_PERCENT:
-    return "test"
-  return "validation" if place < 2 * _HELD_OUT_PERCENT else "train"
-
-
 def problems(
   seed: int,
   weights: Mapping[int, float],
@@ -168,7 +159,7 @@ def problems(
   while any(len(rows[split]) < wanted[split] for split in wanted):
     (size,) = sizes.choices(list(weights), list(weights.values()))
     problem = _draw(rngs[size], size, target)
-    split = _split(seed, problem.problem_class)
+    split = held_out.split_of("countdown", seed, problem.problem_class)
     if len(rows[split]) == wanted[split]:
       continue
     if split != "train":

@@ -79,8 +79,8 @@ class Task(NamedTuple):
   Attributes:
     vocabulary: token ids and texts.
     train: prompts to train on.
-    validation: prompts that the warm start is stopped by.
-      None where files have none.
+    validation: prompts that the warm start is stopped by; None where files
+      have none.
     test: held-out prompts; only the reported figures see them.
     out_of_domain: held-out prompts of another kind, where there are such.
     notes: sentences for the user about what was left out.

@@ -35,6 +35,9 @@ _NEEDED_VALUES = {
 }
 
 
+# Longest text, in tokens, that readers of a file of ours may take a model to be
+# good for. # ours: a ModelConfig has no such bound
+_MAX_POSITIONS = 32_768
 # Fields of a ModelConfig that are how it is run, not what it is.
 NOT_IN_FILES = ("init_std", "dtype", "scan_layers", "remat")
 
@@ -168,6 +171,11 @@ def _rope(config, family, file) -> tuple[float, configs.RopeScaling | None]:
     f"{file}: the rope scaling {block} has mscale or no truncation, which are"
     " not known here: choose another checkpoint",
   )
+  settings.require(
+    bool(block.get("factor")),
+    f"{file}: the rope scaling {block} has no factor: take the file of the"
+    " published checkpoint",
+  )
   length = block.get("original_max_position_embeddings") or config.get(
     "max_position_embeddings", 0
   )
@@ -182,15 +190,8 @@ def _rope(config, family, file) -> tuple[float, configs.RopeScaling | None]:
   )
 
 
-def config_json(
-  config: configs.ModelConfig, max_positions: int = 32_768
-) -> dict[str, Any]:
+def config_json(config: configs.ModelConfig) -> dict[str, Any]:
   """A config.json for a model that came from none.
-
-  Args:
-    config: the shape.
-    max_positions: longest text, in tokens, that readers of the file may take
-      the model to be good for.
 
   Raises:
     errors.UserError: if no family has such a shape.
@@ -207,7 +208,7 @@ def config_json(
     "tie_word_embeddings": config.tied_embeddings,
     "initializer_range": config.init_std,
     "hidden_act": "silu",
-    "max_position_embeddings": max_positions,
+    "max_position_embeddings": _MAX_POSITIONS,
     "rope_theta": config.rope_base,
     "torch_dtype": "float32",
   }

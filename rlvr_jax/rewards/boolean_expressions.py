@@ -14,9 +14,9 @@ The answer is what follows the last "#". A completion is
 import jax
 import jax.numpy as jnp
 
-from rlvr_jax import records
 from rlvr_jax.data import boolean_expressions
 from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.rewards import verdicts
 
 _V = vocabulary_lib.LOGIC
 _HASH = _V.id("#")
@@ -61,16 +61,7 @@ def option_outcomes(
     & jnp.all(grows | ~(inside[:, 1:] & inside[:, :-1]), axis=1)
     & (count == jnp.sum(true_options, axis=1))
   )
-  name = records.OUTCOMES.index
-  return jnp.where(
-    ~ended,
-    name("truncated"),
-    jnp.where(
-      ~parsed,
-      name("unparsed"),
-      jnp.where(right, name("correct"), name("wrong")),
-    ),
-  ).astype(jnp.int32)
+  return verdicts.verdicts(ended=ended, parsed=parsed, right=right)
 
 
 def option_outcome_of_text(

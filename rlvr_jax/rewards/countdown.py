@@ -21,9 +21,9 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from rlvr_jax import records
 from rlvr_jax.data import countdown
 from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.rewards import verdicts
 
 _V = vocabulary_lib.ARITHMETIC
 _PLUS, _MINUS, _TIMES, _EQUALS, _COMMA = map(_V.id, "+-*=,")
@@ -83,16 +83,7 @@ def countdown_outcomes(
   end, _ = lax.scan(functools.partial(_read, start), start, completion_tokens.T)
   count = jnp.sum(numbers != countdown.NO_NUMBER, axis=1, dtype=jnp.int32)
   solved = end.holds & (end.equations == count - 1) & (end.last == target)
-  name = records.OUTCOMES.index
-  return jnp.where(
-    ~end.ended,
-    name("truncated"),
-    jnp.where(
-      ~end.parsed,
-      name("unparsed"),
-      jnp.where(solved, name("correct"), name("wrong")),
-    ),
-  ).astype(jnp.int32)
+  return verdicts.verdicts(ended=end.ended, parsed=end.parsed, right=solved)
 
 
 def _read(

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax.data import dyck
 from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.rewards import verdicts
 
 _V = vocabulary_lib.ARITHMETIC
 _CLOSERS = np.array([_V.id(pair[1]) for pair in dyck.KINDS], np.int32)
@@ -53,16 +53,7 @@ def dyck_outcomes(
   num_wanted = jnp.sum(closing != dyck.NO_BRACKET, axis=1)
   same = jnp.all((completion_tokens == wanted) | ~inside, axis=1)
   right = same & (count == num_wanted)
-  name = records.OUTCOMES.index
-  return jnp.where(
-    ~ended,
-    name("truncated"),
-    jnp.where(
-      ~parsed,
-      name("unparsed"),
-      jnp.where(right, name("correct"), name("wrong")),
-    ),
-  ).astype(jnp.int32)
+  return verdicts.verdicts(ended=ended, parsed=parsed, right=right)
 
 
 def dyck_outcome_of_text(text: str | None, closing: tuple[int, ...]) -> str:

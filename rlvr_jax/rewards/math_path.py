@@ -17,9 +17,9 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax.data import math_path
 from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.rewards import verdicts
 
 _V = vocabulary_lib.LOGIC
 _HASH, _HIDDEN, _EQUALS = map(_V.id, ("#", math_path.HIDDEN, "="))
@@ -70,16 +70,7 @@ def equation_outcomes(
     count == jnp.sum(is_template, axis=1)
   )
   right = fills & _holds(answer, target)
-  name = records.OUTCOMES.index
-  return jnp.where(
-    ~ended,
-    name("truncated"),
-    jnp.where(
-      ~parsed,
-      name("unparsed"),
-      jnp.where(right, name("correct"), name("wrong")),
-    ),
-  ).astype(jnp.int32)
+  return verdicts.verdicts(ended=ended, parsed=parsed, right=right)
 
 
 def _holds(equation: jax.Array, target: jax.Array) -> jax.Array:

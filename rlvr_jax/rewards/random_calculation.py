@@ -11,8 +11,8 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from rlvr_jax import records
 from rlvr_jax.data import vocabulary as vocabulary_lib
+from rlvr_jax.rewards import verdicts
 
 _V = vocabulary_lib.ARITHMETIC
 _HASH = _V.id("#")
@@ -56,14 +56,8 @@ def chain_outcomes(
   (number, digits, canonical, seen, ended), _ = lax.scan(
     read, (zeros, zeros, no, no, no), completion_tokens.T
   )
-  name = records.OUTCOMES.index
-  right = jnp.where(number == answer, name("correct"), name("wrong"))
   parsed = seen & canonical & (digits > 0)
-  return jnp.where(
-    ~ended,
-    name("truncated"),
-    jnp.where(parsed, right, name("unparsed")),
-  ).astype(jnp.int32)
+  return verdicts.verdicts(ended=ended, parsed=parsed, right=number == answer)
 
 
 _ANSWER = re.compile(r"0|[1-9][0-9]{0,3}")

@@ -6,13 +6,12 @@ import random
 import re
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax.data import boolean_expressions
 from rlvr_jax.data import vocabulary
+from tests.data import generators
 
 _V = vocabulary.LOGIC
 _PYTHON = {
@@ -112,34 +111,25 @@ def test_answers_are_the_values_and_one_option_is_true():
     assert len(_V.encode(problem.prompt)) == len(problem.prompt)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_class_is_in_two_splits(seed):
-  splits = [{p.problem_class for p in s} for s in _problems(seed).values()]
-  for first, second in itertools.combinations(splits, 2):
-    assert not first & second
+def test_no_class_is_in_two_splits():
+  generators.assert_splits_are_disjoint(_problems)
 
 
 def test_rows_are_a_function_of_the_seed_and_more_change_none():
-  first = _problems(3)
-  assert first == _problems(3)
-  assert first != _problems(4)
-  few = _problems(3, rows=100)
-  assert first["train"][:100] == few["train"]
-  assert first["test"] == few["test"]
+  generators.assert_rows_are_a_function_of_the_seed(_problems)
 
 
 def test_demonstrations_are_judged_correct_on_device_and_in_python():
   problems = list(itertools.chain(*_problems().values()))
-  rows = np.full((len(problems), 8), _V.pad_id)
-  for row, problem in zip(rows, problems, strict=True):
-    ids = (*_V.encode(problem.demonstration), _V.eos_id)
-    row[: len(ids)] = ids
+  texts = [problem.demonstration for problem in problems]
+  rows = generators.rows_of(texts, _V, 8)
+  for problem in problems:
     judged = rewards.option_outcome_of_text(
       problem.demonstration, problem.true_options
     )
     assert judged == "correct"
   outcomes = rewards.option_outcomes(
-    completion_tokens=jnp.asarray(rows, jnp.int32),
+    completion_tokens=rows,
     true_options=jnp.asarray([p.true_options for p in problems], jnp.int32),
   )
-  assert np.all(np.asarray(outcomes) == records.OUTCOMES.index("correct"))
+  generators.assert_all_correct(outcomes)

@@ -3,11 +3,10 @@
 import collections
 import itertools
 
-import pytest
-
 from rlvr_jax.data import dyck
 from rlvr_jax.data import vocabulary
 from rlvr_jax.rewards import dyck as dyck_rewards
+from tests.data import generators
 
 _RENAMED = str.maketrans("(){}", "{}()")
 
@@ -58,11 +57,8 @@ def test_renaming_the_kinds_keeps_the_class():
     assert problem.problem_class[0] == "("
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_no_class_is_in_two_splits(seed):
-  splits = [{p.problem_class for p in s} for s in _problems(seed).values()]
-  for first, second in itertools.combinations(splits, 2):
-    assert not first & second
+def test_no_class_is_in_two_splits():
+  generators.assert_splits_are_disjoint(_problems)
 
 
 def test_held_out_prompts_are_distinct():
@@ -72,12 +68,7 @@ def test_held_out_prompts_are_distinct():
 
 
 def test_rows_are_a_function_of_the_seed_and_more_change_none():
-  first = _problems(3)
-  assert first == _problems(3)
-  assert first != _problems(4)
-  few = _problems(3, rows=100)
-  assert first["train"][:100] == few["train"]
-  assert first["test"] == few["test"]
+  generators.assert_rows_are_a_function_of_the_seed(_problems)
 
 
 def test_words_are_drawn_uniformly_once_the_number_missing_is():

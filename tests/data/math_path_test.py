@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax.data import math_path
 from rlvr_jax.data import vocabulary
+from tests.data import generators
 
 _V = vocabulary.LOGIC
 _OPERATORS = {
@@ -167,12 +167,7 @@ def test_no_class_is_in_two_splits(seed):
 
 
 def test_rows_are_a_function_of_the_seed_and_more_change_none():
-  first = _problems(3)
-  assert first == _problems(3)
-  assert first != _problems(4)
-  few = _problems(3, rows=100)
-  assert first["train"][:100] == few["train"]
-  assert first["test"] == few["test"]
+  generators.assert_rows_are_a_function_of_the_seed(_problems)
 
 
 def test_demonstrations_are_judged_correct_on_device_and_in_python():
@@ -194,4 +189,4 @@ def test_demonstrations_are_judged_correct_on_device_and_in_python():
     template=jnp.asarray(templates, jnp.int32),
     target=jnp.asarray([p.target for p in problems], jnp.int32),
   )
-  assert np.all(np.asarray(outcomes) == records.OUTCOMES.index("correct"))
+  generators.assert_all_correct(outcomes)

@@ -158,6 +158,7 @@ def test_windows_of_qwen_begin_where_the_file_says():
       {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
       "rope_type is 'dynamic'",
     ),
+    ({"rope_scaling": {"type": "yarn"}}, "has no factor"),
     (
       {"rope_scaling": {"type": "yarn", "factor": 2.0, "mscale": 1.0}},
       "has mscale or no truncation",
