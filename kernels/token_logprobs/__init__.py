@@ -1,20 +1,29 @@
 """Log-probability, entropy and mean log-probability of tokens, fused.
 
-The three numbers that almost every objective needs, straight from hidden
-states, without the f32[N, V] array of logits.
+The numbers that almost every objective needs, straight from hidden states,
+without the f32[N, V] array of logits:
+
+  reference    all logits at once: the definition.
+  chunked_xla  blocks of rows and of the vocabulary, in plain JAX.
+  pallas_tpu   one kernel per pass, for TPUs.
+  pallas_gpu   one kernel per pass, for NVIDIA GPUs.
+
+All but the reference share one gradient, in `fused`.
 """
+
+from collections.abc import Callable
+import importlib
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from kernels.token_logprobs import chunked_xla
-from kernels.token_logprobs import reference
+from kernels.token_logprobs.fused import TokenStatistics
 
-_IMPLEMENTATIONS = {
-  "chunked_xla": chunked_xla.token_logprobs,
-  "reference": reference.token_logprobs,
-}
+_ON_EVERY_BACKEND = ("chunked_xla", "reference")
+_ON_BACKEND = {"tpu": ("pallas_tpu",), "gpu": ("pallas_gpu",)}
+# Taken unasked. Not on GPUs: jax 0.11 deprecates the way that kernel compiles.
+_DEFAULT = {"tpu": "pallas_tpu"}
 
 
 def token_logprobs(
@@ -24,32 +33,50 @@ def token_logprobs(
   *,
   temperature: float | jax.Array = 1.0,
   implementation: str | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> TokenStatistics:
   """Statistics of softmax(hidden @ unembedding / temperature) per row.
 
   Differentiable in hidden and unembedding; the temperature is a constant.
+  Products are summed in float32; operands of two types are taken in float32.
 
   Args:
     hidden: float[N, D], after the final norm.
     unembedding: float[D, V].
     targets: i32[N], the tokens taken.
-    temperature: above 0.
-    implementation: "chunked_xla" (the default) or "reference".
+    temperature: above 0, a number or f32[].
+    implementation: "chunked_xla", "pallas_tpu", "pallas_gpu" or "reference".
+      None takes "pallas_tpu" on a single TPU, where it suits the shapes, and
+      else "chunked_xla": the compiler cannot split a kernel over several
+      devices.
 
   Returns:
-    logprobs f32[N] of the targets, entropies f32[N] over the full vocabulary
-    and mean log-probabilities f32[N] over the vocabulary, in nats.
+    TokenStatistics.
 
   Raises:
-    ValueError: if the implementation is unknown.
+    ValueError: if the backend has no such implementation.
   """
   chex.assert_rank([hidden, unembedding, targets], [2, 2, 1])
   chex.assert_equal(hidden.shape, (targets.shape[0], unembedding.shape[0]))
-  name = implementation or "chunked_xla"
-  if name not in _IMPLEMENTATIONS:
+  function = _function(hidden, unembedding, implementation)
+  if not targets.shape[0]:
+    return TokenStatistics(*[jnp.zeros(0)] * 4)
+  temperature = jnp.asarray(temperature, jnp.float32)
+  return function(hidden, unembedding, targets, temperature)
+
+
+def _function(hidden, unembedding, name: str | None) -> Callable:
+  """The implementation of a name, or the default one."""
+  backend = jax.default_backend()
+  available = _ON_BACKEND.get(backend, ()) + _ON_EVERY_BACKEND
+  if name is not None and name not in available:
     raise ValueError(
-      f"implementation is {name!r}; choose one of {sorted(_IMPLEMENTATIONS)}"
+      f"implementation is {name!r}, and this backend, {backend}, has"
+      f" {', '.join(available)}: choose one of these, or None for the default"
     )
-  return _IMPLEMENTATIONS[name](
-    hidden, unembedding, targets, jnp.asarray(temperature, jnp.float32)
-  )
+  # Imported where used: Pallas takes longer to import than most calls take.
+  module = lambda name: importlib.import_module(f"{__name__}.{name}")
+  if name is None:
+    name = _DEFAULT.get(backend) if jax.device_count() == 1 else None
+    if not name or not module(name).suits(hidden, unembedding):
+      name = "chunked_xla"
+  return module(name).token_logprobs

@@ -1,121 +1,71 @@
-"""Token statistics in chunks of rows, forward and backward, in plain JAX.
+"""Token statistics in blocks of rows and of the vocabulary, in plain JAX.
 
-No more than f32[chunk, V] of logits exists at a time: the backward pass
-recomputes them from the hidden states. With p the softmax of the scaled
-logits, H its entropy, and upstream gradients a, b, c of the three outputs,
-
-  d/d logits = a (onehot - p) - b p (log p + H) + c (1 / V - p).
+No more than f32[R, W] of logits exists at a time, whatever N and V are.
 """
-
-import functools
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 
-# Rows whose logits fill about 32 MiB: large enough for full matmul speed,
-# small beside the activations of the rows themselves. # ours
-_CHUNK_LOGITS = 8 * 2**20
+from kernels.token_logprobs import fused
+
+# Rows and logits of a block at most. A CPU's stays in its caches; an
+# accelerator's is worth the start of a few kernels. # ours
+_LIMITS = {"cpu": (2**10, 2**21)}
+_DEVICE_LIMITS = (2**12, 2**25)
 
 
-def _chunks(num_rows: int, vocab_size: int) -> int:
-  rows = max(1, _CHUNK_LOGITS // vocab_size)
-  return -(-num_rows // rows)
+def _block(num_rows: int, num_columns: int) -> tuple[int, int]:
+  """Rows and columns of a block."""
+  rows, logits = _LIMITS.get(jax.default_backend(), _DEVICE_LIMITS)
+  if num_rows * num_columns <= logits:
+    return num_rows, num_columns
+  devices = jax.device_count()
+  if devices == 1:
+    size = fused.even_rows(num_rows, rows)
+    return size, min(num_columns, max(1, logits // size))
+  # A slice of a vocabulary that is split over devices would be gathered on
+  # each of them: blocks are of rows alone, the same number on every device.
+  shares = max(1, logits // num_columns)
+  size = fused.even_rows(num_rows, shares * devices)
+  return -(-size // devices) * devices, num_columns
 
 
-def _split(array: jax.Array, num_chunks: int) -> jax.Array:
-  """[N, ...] -> [num_chunks, rows, ...], zero rows appended as needed."""
-  rows = -(-array.shape[0] // num_chunks)
-  pad = [(0, num_chunks * rows - array.shape[0])] + [(0, 0)] * (array.ndim - 1)
-  return jnp.pad(array, pad).reshape(num_chunks, rows, *array.shape[1:])
+def _logits(hidden, unembedding, temperature):
+  return fused.product(hidden, unembedding) / temperature
 
 
-def _log_probs(hidden, unembedding, temperature):
-  # Accumulated in float32 whatever the type of the operands.
-  logits = jnp.dot(hidden, unembedding, preferred_element_type=jnp.float32)
-  logits = logits / temperature
-  return logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
+def _statistics(hidden, unembedding, targets, temperature) -> fused.Sums:
+  num_rows, num_columns = hidden.shape[0], unembedding.shape[1]
+  size, width = _block(num_rows, num_columns)
+  blocks = [fused.split_rows(x, size) for x in (hidden, targets)]
 
+  def step(sums, first, width):
+    columns = lax.dynamic_slice_in_dim(unembedding, first, width, axis=1)
 
-def _is_target(targets, vocab_size):
-  return targets[:, None] == jnp.arange(vocab_size)[None]
+    def rows(_, block):
+      hidden, targets, sums = block
+      logits = _logits(hidden, columns, temperature)
+      places = jnp.clip(targets - first, 0, width - 1)[:, None]
+      found = jnp.take_along_axis(logits, places, axis=1)
+      target = jnp.where(places == targets[:, None] - first, found, 0.0)
+      return None, fused.merge(sums, fused.sums_of(logits, target))
 
+    return fused.over_rows(rows, None, (*blocks, sums))[1]
 
-def _forward_chunk(hidden, unembedding, targets, temperature):
-  log_probs = _log_probs(hidden, unembedding, temperature)
-  chosen = _is_target(targets, log_probs.shape[1])
-  # A vocabulary entry of probability 0 has no entropy: 0 * -inf is not 0.
-  plogp = jnp.where(log_probs > -jnp.inf, jnp.exp(log_probs) * log_probs, 0.0)
-  return (
-    jnp.sum(jnp.where(chosen, log_probs, 0.0), axis=1),
-    -jnp.sum(plogp, axis=1),
-    jnp.mean(log_probs, axis=1),
+  start = jax.tree.map(
+    lambda x: fused.split_rows(x, size), fused.no_sums(num_rows)
   )
+  sums = fused.over_columns(num_columns, width, step, start)
+  return jax.tree.map(lambda x: fused.join_rows(x, num_rows), sums)
 
 
-@jax.custom_vjp
-def token_logprobs(
-  hidden: jax.Array,
-  unembedding: jax.Array,
-  targets: jax.Array,
-  temperature: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """See `kernels.token_logprobs.token_logprobs`."""
-  num_rows, vocab_size = hidden.shape[0], unembedding.shape[1]
-  num_chunks = _chunks(num_rows, vocab_size)
-  if num_chunks <= 1:
-    return _forward_chunk(hidden, unembedding, targets, temperature)
-  run = lambda args: _forward_chunk(args[0], unembedding, args[1], temperature)
-  out = lax.map(run, (_split(hidden, num_chunks), _split(targets, num_chunks)))
-  return jax.tree.map(lambda x: x.reshape(-1)[:num_rows], out)
+def _d_logits(hidden, unembedding, terms, temperature, dtype):
+  logits = _logits(hidden, unembedding, temperature)
+  column = jax.tree.map(lambda x: x[:, None], terms)
+  return fused.d_logits(logits, column).astype(dtype)
 
 
-def _forward(hidden, unembedding, targets, temperature):
-  out = token_logprobs(hidden, unembedding, targets, temperature)
-  return out, (hidden, unembedding, targets, temperature, out[1])
-
-
-def _backward_chunk(unembedding, temperature, chunk):
-  hidden, targets, entropies, d_logprobs, d_entropies, d_means = chunk
-  log_probs = _log_probs(hidden, unembedding, temperature)
-  probs = jnp.exp(log_probs)
-  vocab_size = unembedding.shape[1]
-  surprise = jnp.where(probs > 0, log_probs, 0.0) + entropies[:, None]
-  d_logits = (
-    jnp.where(_is_target(targets, vocab_size), d_logprobs[:, None], 0.0)
-    + (d_means / vocab_size)[:, None]
-    - probs
-    * ((d_logprobs + d_means)[:, None] + d_entropies[:, None] * surprise)
-  )
-  d_logits = (d_logits / temperature).astype(hidden.dtype)
-  d_hidden = jnp.dot(d_logits, unembedding.T).astype(hidden.dtype)
-  d_unembedding = jnp.dot(
-    hidden.T, d_logits, preferred_element_type=jnp.float32
-  )
-  return d_hidden, d_unembedding
-
-
-def _backward(saved, upstream):
-  hidden, unembedding, targets, temperature, entropies = saved
-  num_rows = hidden.shape[0]
-  num_chunks = _chunks(num_rows, unembedding.shape[1])
-  rows = (hidden, targets, entropies, *upstream)
-  backward = functools.partial(_backward_chunk, unembedding, temperature)
-  if num_chunks <= 1:
-    d_hidden, d_unembedding = backward(rows)
-  else:
-
-    def add(total, chunk):
-      d_hidden, d_unembedding = backward(chunk)
-      return total + d_unembedding, d_hidden
-
-    d_unembedding, d_hidden = lax.scan(
-      add,
-      jnp.zeros(unembedding.shape, jnp.float32),
-      tuple(_split(array, num_chunks) for array in rows),
-    )
-    d_hidden = d_hidden.reshape(-1, hidden.shape[1])[:num_rows]
-  return d_hidden, d_unembedding.astype(unembedding.dtype), None, None
-
-
-token_logprobs.defvjp(_forward, _backward)
+token_logprobs = fused.differentiable(
+  fused.Passes(_statistics, _d_logits, _block)
+)

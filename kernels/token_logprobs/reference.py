@@ -3,19 +3,23 @@
 import jax
 import jax.numpy as jnp
 
+from kernels.token_logprobs import fused
+
 
 def token_logprobs(
   hidden: jax.Array,
   unembedding: jax.Array,
   targets: jax.Array,
   temperature: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> fused.TokenStatistics:
   """See `kernels.token_logprobs.token_logprobs`; materialises f32[N, V]."""
-  logits = (
-    jnp.dot(hidden, unembedding, preferred_element_type=jnp.float32)
-    / temperature
-  )
+  logits = fused.product(hidden, unembedding) / temperature
   log_probs = jax.nn.log_softmax(logits)
-  logprobs = jnp.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0]
-  entropies = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=1)
-  return logprobs, entropies, jnp.mean(log_probs, axis=1)
+  # A vocabulary entry of probability 0 has no entropy: 0 * -inf is not 0.
+  finite = jnp.where(log_probs > -jnp.inf, log_probs, 0.0)
+  return fused.TokenStatistics(
+    logprobs=jnp.take_along_axis(log_probs, targets[:, None], axis=1)[:, 0],
+    entropies=-jnp.sum(jnp.exp(log_probs) * finite, axis=1),
+    mean_logprobs=jnp.mean(log_probs, axis=1),
+    log_normalizers=jax.nn.logsumexp(logits, axis=1),
+  )

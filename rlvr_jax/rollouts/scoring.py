@@ -80,7 +80,13 @@ def score_completions(
       temperature=temperature,
     )
     support = by_row(support)
-  return TokenScores(*map(by_row, scores), prefix.embeddings, support)
+  return TokenScores(
+    logprobs=by_row(scores.logprobs),
+    entropies=by_row(scores.entropies),
+    mean_logprobs=by_row(scores.mean_logprobs),
+    embeddings=prefix.embeddings,
+    support_logprobs=support,
+  )
 
 
 def likeliest_tokens(
