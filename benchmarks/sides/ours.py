@@ -1,0 +1,257 @@
+"""rlvr_jax: sampler, device verifier and train step, as a run compiles them.
+
+GRPO is that of experiments/grpo.py with the workload's clip widths and mean.
+The programs are compiled in this process: no cache of earlier ones is read
+unless --compile-cache names one.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import workload
+from benchmarks.sides import matmul_peak
+from benchmarks.sides import side
+from experiments import grpo
+from rlvr_jax import collect
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import keys
+from rlvr_jax import optimizers
+from rlvr_jax import records
+from rlvr_jax import rewards
+from rlvr_jax import state as state_lib
+from rlvr_jax import update
+from rlvr_jax.models import transformer
+from rlvr_jax.rewards import verdicts
+from rlvr_jax.rollouts import sampler
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
+# Layers beyond this are compiled as one.
+_UNROLLED_LAYERS = 16
+
+
+class Programs(NamedTuple):
+  """What a step calls, compiled on first use.
+
+  Attributes:
+    sample: (params, PromptBatch, step) -> rollouts.
+    judge: rollouts -> (judged rollouts, metrics).
+    train_step: (state, rollouts) -> (state, metrics); donates state.
+  """
+
+  sample: Any
+  judge: Any
+  train_step: Any
+
+
+def experiment(
+  size: workload.Size, dtype: str = "float32", remat: str = "none"
+) -> experiment_lib.Experiment:
+  """experiments/grpo.py with the workload's numbers."""
+  config = grpo.get_config("tiny")
+  config.token_loss = dict(
+    name="ppo_clip", clip_low=workload.CLIP, clip_high=workload.CLIP
+  )
+  config.aggregate = dict(name="sequence_mean")
+  config.seed = workload.SEED
+  config.prompts_per_step = size.prompts
+  config.model = dict(
+    vocab_size=size.vocab,
+    num_layers=size.layers,
+    width=size.width,
+    num_heads=size.heads,
+    num_kv_heads=size.kv_heads,
+    head_dim=size.head_dim,
+    mlp_width=size.ffn,
+    qk_norm="head",
+    tied_embeddings=True,
+    rope_base=workload.ROPE_BASE,
+    norm_epsilon=workload.NORM_EPSILON,
+    init_std=workload.INIT_STD,
+    dtype=dtype,
+    scan_layers=size.layers > _UNROLLED_LAYERS,
+    remat=remat,
+  )
+  config.rollout.num_generations = size.samples
+  config.rollout.completion_tokens = size.completion_tokens
+  config.rollout.temperature = workload.TEMPERATURE
+  config.optimizer = dict(
+    learning_rate=workload.LEARNING_RATE,
+    b1=workload.BETAS[0],
+    b2=workload.BETAS[1],
+    epsilon=workload.ADAM_EPSILON,
+    weight_decay=workload.WEIGHT_DECAY,
+    clip_norm=workload.CLIP_NORM,
+  )
+  config.updates.num_micro_batches = size.micro_batches
+  return experiment_lib.load(config.to_dict())
+
+
+def prompt_batch(size: workload.Size, step: int) -> records.PromptBatch:
+  """The prompts of a step, on device."""
+  tokens, mask, answers = workload.prompt_arrays(size, step)
+  return records.PromptBatch(
+    prompt_tokens=jnp.asarray(tokens),
+    prompt_mask=jnp.asarray(mask, jnp.float32),
+    prompt_ids=jnp.arange(size.prompts, dtype=jnp.int32),
+    answers={"answer": jnp.asarray(answers)},
+  )
+
+
+def verifier(size: workload.Size):
+  """The workload's reward as a device verifier."""
+  odd = workload.odd_ids(size)
+
+  def parity_outcomes(
+    *, completion_tokens: jax.Array, answer: jax.Array
+  ) -> jax.Array:
+    total = jnp.sum(jnp.asarray(odd)[completion_tokens], axis=1) + answer
+    always = jnp.ones(answer.shape, bool)
+    return verdicts.verdicts(ended=always, parsed=always, right=total % 2 == 0)
+
+  return parity_outcomes
+
+
+def programs(
+  size: workload.Size, experiment: experiment_lib.Experiment
+) -> Programs:
+  """The step's functions."""
+  run, method, _ = experiment
+  model = transformer.Transformer(run.model)
+  verify = verifier(size)
+  bias = np.zeros(size.vocab, np.float32)
+  bias[list(workload.NEVER_SAMPLED)] = -1e9
+
+  def sample(params, prompts, step):
+    return sampler.generate(
+      model,
+      params,
+      prompts,
+      keys.stream_key(run.seed, "sample", step),
+      config=run.rollout,
+      stop_ids=(workload.EOS_ID,),
+      pad_id=workload.PAD_ID,
+      logit_bias=jnp.asarray(bias),
+    )
+
+  def judge(rollouts):
+    outcomes = rewards.device_outcomes(rollouts, verify)
+    return collect.judged(rollouts, outcomes)
+
+  train_step = functools.partial(
+    update.train_step,
+    model=model,
+    method=method,
+    optimizer=optimizers.make_optimizer(run.optimizer),
+    config=run.updates,
+    temperature=run.rollout.temperature,
+  )
+  return Programs(
+    sample=jax.jit(sample),
+    judge=jax.jit(judge),
+    train_step=jax.jit(train_step, donate_argnums=0),
+  )
+
+
+def fresh_state(experiment: experiment_lib.Experiment) -> records.TrainState:
+  """A new model and its optimizer."""
+  run = experiment.run
+
+  def fresh():
+    params = transformer.init_params(
+      run.model, keys.stream_key(run.seed, "init")
+    )
+    optimizer = optimizers.make_optimizer(run.optimizer)
+    return state_lib.around(nn.unbox(params), run.seed, optimizer)
+
+  return jax.jit(fresh)()
+
+
+def parameters(params: Any) -> int:
+  """How many numbers are learned."""
+  return sum(x.size for x in jax.tree.leaves(params))
+
+
+def run_steps(
+  size: workload.Size,
+  experiment: experiment_lib.Experiment,
+  steps: int,
+  clock: side.Clock,
+) -> dict[str, object]:
+  """Runs and times the steps; what a report counts and checks."""
+  compiled = programs(size, experiment)
+  state = jax.block_until_ready(fresh_state(experiment))
+  number = parameters(state.params)
+  before = np.asarray(state.params["embedding"])
+  metrics, lengths = [], set()
+  for step in range(steps):
+    with clock.span("step"):
+      with clock.span("generate"):
+        rollouts = jax.block_until_ready(
+          compiled.sample(
+            state.params, prompt_batch(size, step), jnp.asarray(step, jnp.int32)
+          )
+        )
+      rollouts, judged = jax.block_until_ready(compiled.judge(rollouts))
+      with clock.span("update"):
+        state, measured = jax.block_until_ready(
+          compiled.train_step(state, rollouts)
+        )
+      metrics.append(jax.device_get(judged | measured))
+    lengths.update(np.asarray(rollouts.completion_mask.sum(axis=1)).tolist())
+  told = lambda name: [float(x[name]) for x in metrics]
+  return {
+    "parameters": number,
+    "checks": {
+      "completion_tokens": sorted(int(x) for x in lengths),
+      "loss": told("policy/loss"),
+      "grad_norm": told("policy/grad_norm"),
+      "reward": told("train/reward"),
+      "updates": int(state.step),
+      "weights_moved": not np.array_equal(
+        before, np.asarray(state.params["embedding"])
+      ),
+    },
+  }
+
+
+def main():
+  """Times steps, then matrix products, and reports."""
+  flags = side.parser(__doc__)
+  flags.add_argument("--remat", default="none", help="none, dots or full")
+  flags.add_argument("--compile-cache", help="folder of compiled programs")
+  args = flags.parse_args()
+  size = side.size_of(args)
+  jax.config.update("jax_enable_compilation_cache", bool(args.compile_cache))
+  if args.compile_cache:
+    jax.config.update("jax_compilation_cache_dir", args.compile_cache)
+  device = jax.local_devices()[0]
+  dtype = side.dtype_of(args, device.platform == "cpu")
+  clock = side.Clock()
+  found = run_steps(
+    size, experiment(size, dtype, args.remat), args.steps, clock
+  )
+  peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
+  report = side.report(
+    args,
+    size,
+    clock,
+    name="ours",
+    device=device.device_kind,
+    dtype=dtype,
+    packages=PACKAGES,
+    peak_device_mib=peak / 2**20 if peak else None,
+    **found,
+  )
+  report["compile_cache"] = bool(args.compile_cache)
+  # After the memory has been read: the products need some of their own.
+  report["matmul_flops_per_s"] = matmul_peak.measure(size, dtype)
+  side.write(args, report)
+
+
+if __name__ == "__main__":
+  main()
