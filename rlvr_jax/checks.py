@@ -24,6 +24,7 @@ SHAPES = {
   "sample_index": "B",
   "valid": "B",
   "finished": "B",
+  "decode_steps": "B",
   "sampler_logprobs": "BT",
   "log_kept_mass": "BT",
   "frozen_logprobs": "BT",

@@ -15,6 +15,7 @@ _FRESH_FIELDS = (
   "frozen_entropies",
   "frozen_mean_logprobs",
   "finished",
+  "decode_steps",
   "outcomes",
 )
 

@@ -91,6 +91,8 @@ class RolloutBatch:
     sample_index: i32[B], 0 .. num_generations - 1 within the prompt.
     valid: f32[B], 0 on rows that only fill the shape.
     finished: f32[B], 1 if the end token was sampled.
+    decode_steps: f32[B], an equal share of the steps that all decoding slots
+      took, idle ones included: what the rows' tokens cost.
     sampler_logprobs: f32[B, T], nats, under the distribution actually sampled
       from (after temperature and truncation).
     log_kept_mass: f32[B, T], log of the probability that truncation kept;
@@ -118,6 +120,7 @@ class RolloutBatch:
   sample_index: jax.Array
   valid: jax.Array
   finished: jax.Array | None = None
+  decode_steps: jax.Array | None = None
   sampler_logprobs: jax.Array | None = None
   log_kept_mass: jax.Array | None = None
   frozen_entropies: jax.Array | None = None

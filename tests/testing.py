@@ -103,6 +103,7 @@ def rollout_batch(
     sample_index=jnp.asarray(np.arange(num_rows) % samples, jnp.int32),
     valid=jnp.ones(num_rows, jnp.float32),
     finished=as_float(lengths < length),
+    decode_steps=jnp.full(num_rows, float(length)),
     sampler_logprobs=noise(),
     log_kept_mass=jnp.zeros((num_rows, length), jnp.float32),
     frozen_entropies=-noise(),

@@ -85,6 +85,7 @@ def _replayed(num_rows=8):
   valid = jnp.ones(num_rows).at[num_rows // 2].set(0.0)
   absent = (
     "finished",
+    "decode_steps",
     "sampler_logprobs",
     "log_kept_mass",
     "frozen_entropies",

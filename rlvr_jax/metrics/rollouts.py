@@ -14,6 +14,7 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
     train/reward and train/accuracy: means over judged rows.
     rollout/completion_tokens: mean length, end token included.
     rollout/tokens: generated tokens in this batch.
+    rollout/idle_frac: share of the decoding slots' steps that drew no token.
     rollout/mixed_group_frac: share of prompts whose judged samples are
       neither all right nor all wrong: the ones that GRPO learns from.
     rollout/<outcome>_frac: shares of rows by how they ended.
@@ -36,6 +37,9 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
       rollouts.frozen_entropies, mask
     ).value(),
   }
+  if rollouts.decode_steps is not None:
+    steps = jnp.sum(rollouts.decode_steps)
+    metrics["rollout/idle_frac"] = 1.0 - jnp.sum(mask) / steps
   for index, name in enumerate(records.OUTCOMES):
     ended_so = (rollouts.outcomes == index).astype(jnp.float32)
     metrics[f"rollout/{name}_frac"] = jnp.mean(ended_so)

@@ -34,11 +34,14 @@ class View:
     angles: of the queries' and own keys' rotation, f32[B, T, H / 2] twice.
     mask: bool, broadcastable to [B, T, S], over own keys.
     prefix_mask: bool[G, P] or bool[B, T, P], over a shared prefix.
+    prefix_rows: i32[B], which prefix each row has, where it is not one in
+      turn.
   """
 
   angles: tuple[jax.Array, jax.Array]
   mask: jax.Array
   prefix_mask: jax.Array | None
+  prefix_rows: jax.Array | None
 
 
 def _matrix(init_std: float, *axes: str):
@@ -116,13 +119,14 @@ class Attention(nn.Module):
     queries = attention.rotate(heads("query", config.num_heads), view.angles)
     keys = attention.rotate(heads("key", config.num_kv_heads), view.angles)
     values = heads("value", config.num_kv_heads)
-    own = attention.KeyValues(keys.swapaxes(1, 2), values.swapaxes(1, 2))
+    own = attention.KeyValues(
+      keys.transpose(0, 2, 3, 1), values.transpose(0, 2, 1, 3)
+    )
     if cache is not None:
-      write = lambda old, new: lax.dynamic_update_slice(
-        old, new.astype(old.dtype), (0, 0, index, 0)
-      )
-      own = jax.tree.map(write, cache, own)
-    mixed = attention.attend(queries, own, view.mask, prefix, view.prefix_mask)
+      own = attention.written(cache, own, index)
+    mixed = attention.attend(
+      queries, own, view.mask, prefix, view.prefix_mask, view.prefix_rows
+    )
     out = Linear(
       config.width,
       ("heads", "embed"),
@@ -232,6 +236,7 @@ class Transformer(nn.Module):
     mask: jax.Array,
     prefix: Cache = None,
     prefix_mask: jax.Array | None = None,
+    prefix_rows: jax.Array | None = None,
     cache: Cache = None,
     index: jax.Array | int = 0,
   ) -> tuple[jax.Array, Cache]:
@@ -243,8 +248,10 @@ class Transformer(nn.Module):
       mask: bool, broadcastable to [B, T, S]; S = T without a cache.
       prefix: keys and values of prompts, shared by B // G rows each.
       prefix_mask: bool[G, P], real prompt tokens.
+      prefix_rows: i32[B], the prompt of each row, where rows of a prompt do
+        not lie together.
       cache: own keys and values of capacity S; the new ones are written from
-        `index` on.
+        `index` on. A ring: what lies S - 1 slots back follows `index`.
       index: first cache slot to write.
 
     Returns:
@@ -252,7 +259,9 @@ class Transformer(nn.Module):
     """
     config = self.config
     x = self._embed(tokens)
-    full, sliding = self._views(positions, mask, prefix_mask, index)
+    full, sliding = self._views(
+      positions, mask, prefix_mask, prefix_rows, index
+    )
     if config.scan_layers:
       slides = None
       if sliding:
@@ -272,25 +281,28 @@ class Transformer(nn.Module):
     return self.final_norm(x), own
 
   def _views(
-    self, positions, mask, prefix_mask, index
+    self, positions, mask, prefix_mask, prefix_rows, index
   ) -> tuple[View, View | None]:
     """What full layers see, and sliding ones where there are such."""
     config = self.config
     angles = lambda scaling: attention.rotary_angles(
       positions, config.head_dim, config.rope_base, scaling
     )
-    full = View(angles(config.rope_scaling), mask, prefix_mask)
+    full = View(angles(config.rope_scaling), mask, prefix_mask, prefix_rows)
     if not config.sliding_layers:
       return full, None
     # Distances within a row are those of slots: pads lie before all tokens.
     queries = index + jnp.arange(positions.shape[1])
-    near = queries[:, None] - jnp.arange(mask.shape[2])[None]
+    capacity = mask.shape[2]
+    near = (queries[:, None] - jnp.arange(capacity)[None]) % capacity
     own = mask & (near < config.sliding_window)[None]
     seen = near_prefix = None
     if prefix_mask is not None:
-      repeat = positions.shape[0] // prefix_mask.shape[0]
+      if prefix_rows is None:
+        repeat = positions.shape[0] // prefix_mask.shape[0]
+        prefix_rows = jnp.repeat(jnp.arange(prefix_mask.shape[0]), repeat)
       places = jnp.cumsum(prefix_mask, axis=1) - 1
-      rows = lambda x: jnp.repeat(x, repeat, axis=0)[:, None]
+      rows = lambda x: x[prefix_rows][:, None]
       distance = positions[:, :, None] - rows(places)
       seen = jnp.broadcast_to(rows(prefix_mask), distance.shape)
       near_prefix = seen & (distance < config.sliding_window)
@@ -300,7 +312,7 @@ class Transformer(nn.Module):
     # Of one shape, so that a scanned layer can choose between them.
     return (
       full.replace(mask=jnp.broadcast_to(mask, own.shape), prefix_mask=seen),
-      View(angles(sliding_scaling), own, near_prefix),
+      View(angles(sliding_scaling), own, near_prefix, full.prefix_rows),
     )
 
   def _embed(self, tokens: jax.Array) -> jax.Array:
@@ -321,12 +333,36 @@ def empty_cache(
   config: configs.ModelConfig, num_rows: int, capacity: int
 ) -> Cache:
   """Zeroed keys and values for decoding `capacity` tokens in each row."""
-  shape = (num_rows, config.num_kv_heads, capacity, config.head_dim)
-  if config.scan_layers:
-    shape = (config.num_layers, *shape)
-  zeros = jnp.zeros(shape, config.dtype)
-  layer = attention.KeyValues(zeros, zeros)
+  layers = (config.num_layers,) if config.scan_layers else ()
+  rows = (*layers, num_rows, config.num_kv_heads)
+  layer = attention.KeyValues(
+    jnp.zeros((*rows, config.head_dim, capacity), config.dtype),
+    jnp.zeros((*rows, capacity, config.head_dim), config.dtype),
+  )
   return layer if config.scan_layers else (layer,) * config.num_layers
+
+
+def cache_rows(
+  config: configs.ModelConfig, cache: Cache, rows: jax.Array
+) -> Cache:
+  """The cache of some of its rows, i32[n]."""
+  axis = 1 if config.scan_layers else 0
+  return jax.tree.map(lambda x: jnp.take(x, rows, axis=axis), cache)
+
+
+def grown_cache(cache: Cache, capacity: int) -> Cache:
+  """The cache with empty slots behind its own, up to a larger capacity."""
+
+  def grown(layer: attention.KeyValues) -> attention.KeyValues:
+    more = capacity - layer.values.shape[-2]
+    before = [(0, 0)] * (layer.values.ndim - 2)
+    return attention.KeyValues(
+      jnp.pad(layer.keys, [*before, (0, 0), (0, more)]),
+      jnp.pad(layer.values, [*before, (0, more), (0, 0)]),
+    )
+
+  is_layer = lambda x: isinstance(x, attention.KeyValues)
+  return jax.tree.map(grown, cache, is_leaf=is_layer)
 
 
 def init_params(config: configs.ModelConfig, key: jax.Array) -> Any:

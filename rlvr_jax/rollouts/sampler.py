@@ -1,4 +1,4 @@
-"""Sampling completions: prompts read once, then a compiled decoding loop."""
+"""Sampling completions: prompts read once, then compiled decoding loops."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -11,9 +11,12 @@ import jax.numpy as jnp
 
 from rlvr_jax import keys as keys_lib
 from rlvr_jax import records
+from rlvr_jax import settings
+from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import prefix as prefix_lib
 from rlvr_jax.rollouts import sampling
+from rlvr_jax.rollouts import slots as slots_lib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +38,52 @@ class SamplerConfig:
   top_p: float = 1.0
   # Keep tokens at least this fraction as likely as the most likely one.
   min_p: float = 0.0
+  # Completions decoded at a time; where one has ended, the next takes its
+  # slot. 0 decodes all at once: best where lengths are alike, since the rows
+  # of a prompt then read its keys and values together.
+  slots: int = 0
+
+  def __post_init__(self):
+    settings.require(
+      self.slots >= 0,
+      f"config.rollout.slots is {self.slots}: set it to 0 or more",
+    )
+
+
+@struct.dataclass
+class _Log:
+  """What was drawn, in the order of drawing.
+
+  Attributes:
+    rows: i32[L, S], the rollout; B where a slot was idle.
+    ages: i32[L, S], position of the token in its completion.
+    draws: of [L, S] each.
+  """
+
+  rows: jax.Array
+  ages: jax.Array
+  draws: sampling.Draw
 
 
 @struct.dataclass
 class _Loop:
-  """Carry of the decoding loop; `draws` are filled column by column."""
+  """Carry of the decoding loops.
+
+  Attributes:
+    step: i32[], steps taken.
+    slots: what is being decoded.
+    hidden: float[S, D], what the next token of each slot is drawn from.
+    cache: keys and values of the slots.
+    log: what was drawn.
+    slot_steps: i32[], slots times steps taken.
+  """
 
   step: jax.Array
+  slots: slots_lib.Slots
   hidden: jax.Array
   cache: Any
-  done: jax.Array
-  mask: jax.Array
-  draws: sampling.Draw
+  log: _Log
+  slot_steps: jax.Array
 
 
 def generate(
@@ -64,7 +101,7 @@ def generate(
   """Samples `num_generations` completions of every prompt.
 
   A draw is a function of (key, prompt id, sample index, position): neither
-  the other rows of the batch nor its layout change it.
+  the other rows of the batch nor its layout or number of slots change it.
 
   Args:
     model: the transformer.
@@ -84,82 +121,148 @@ def generate(
   """
   if temperature is None:
     temperature = config.temperature
-  samples, capacity = config.num_generations, config.completion_tokens
+  samples, num_tokens = config.num_generations, config.completion_tokens
   prefix = prefix_lib.read_prompts(model, params, prompts)
-  num_rows = prefix.lengths.shape[0] * samples
-  repeat = lambda x: jnp.repeat(x, samples, axis=0)
-  group_ids = repeat(jnp.arange(prefix.lengths.shape[0], dtype=jnp.int32))
+  num_prompts = prefix.lengths.shape[0]
+  num_rows = num_prompts * samples
+  num_slots = min(config.slots or num_rows, num_rows)
+  by_prompt = lambda x: jnp.repeat(x, samples, axis=0)
+  group_ids = by_prompt(jnp.arange(num_prompts, dtype=jnp.int32))
   sample_index = jnp.arange(num_rows, dtype=jnp.int32) % samples
   uniforms = keys_lib.position_uniforms(
-    keys_lib.row_keys(key, repeat(prompts.prompt_ids), sample_index), capacity
+    keys_lib.row_keys(key, by_prompt(prompts.prompt_ids), sample_index),
+    num_tokens,
   )
-  starts = repeat(prefix.lengths)
+  temperature = jnp.broadcast_to(jnp.asarray(temperature), (num_rows,))
   stops = jnp.asarray(stop_ids, jnp.int32)
-  slots = jnp.arange(capacity)
   unembedding = model.apply({"params": params}, method="unembedding")
   bias = 0.0 if logit_bias is None else logit_bias[None]
 
-  def not_done(loop: _Loop) -> jax.Array:
-    return (loop.step < capacity) & ~jnp.all(loop.done)
-
-  def decode(loop: _Loop) -> _Loop:
-    step = loop.step
+  def decode(loop: _Loop, capacity: int) -> _Loop:
+    rows, ages = loop.slots.rows, loop.slots.ages
+    # Idle slots, whose row is no row, do as the last one does.
+    of_slots = lambda x: jnp.take(x, rows, axis=0, mode="clip")
     drawn = sampling.draw(
       jnp.dot(loop.hidden, unembedding, preferred_element_type=jnp.float32)
       + bias,
-      lax.dynamic_index_in_dim(uniforms, step, axis=1, keepdims=False),
-      temperature=temperature,
+      uniforms.at[rows, ages].get(mode="clip"),
+      temperature=of_slots(temperature),
       top_k=config.top_k,
       top_p=config.top_p,
       min_p=config.min_p,
     )
-    write = lambda columns, column: lax.dynamic_update_slice(
-      columns, column[:, None].astype(columns.dtype), (0, step)
+    write = lambda lines, line: lax.dynamic_update_slice(
+      lines, line[None].astype(lines.dtype), (loop.step, 0)
     )
+    prompt_of_slot = of_slots(group_ids)
     hidden, cache = model.apply(
       {"params": params},
       drawn.tokens[:, None],
-      (starts + step)[:, None],
-      (slots <= step)[None, None],
+      (prefix.lengths[prompt_of_slot] + ages)[:, None],
+      slots_lib.own_columns(loop.step, ages, capacity)[:, None],
       prefix=prefix.cache,
       prefix_mask=prefix.mask,
+      # With a slot for every row, those of a prompt lie together.
+      prefix_rows=None if num_slots == num_rows else prompt_of_slot,
       cache=loop.cache,
-      index=step,
+      index=loop.step % capacity,
     )
+    ended = jnp.isin(drawn.tokens, stops) | (ages + 1 == num_tokens)
+    slots, begins = slots_lib.refilled(loop.slots, ended, num_rows)
+    new = prefix.last_hidden[
+      jnp.take(group_ids, slots.rows, axis=0, mode="clip")
+    ]
     return _Loop(
-      step=step + 1,
-      hidden=hidden[:, 0],
+      step=loop.step + 1,
+      slots=slots,
+      hidden=jnp.where(begins[:, None], new, hidden[:, 0]),
       cache=cache,
-      done=loop.done | jnp.isin(drawn.tokens, stops),
-      mask=write(loop.mask, ~loop.done),
-      draws=jax.tree.map(write, loop.draws, drawn),
+      log=jax.tree.map(write, loop.log, _Log(rows, ages, drawn)),
+      slot_steps=loop.slot_steps + rows.shape[0],
     )
 
-  zeros = jnp.zeros((num_rows, capacity), jnp.float32)
-  loop = lax.while_loop(
-    not_done,
-    decode,
-    _Loop(
-      step=jnp.zeros((), jnp.int32),
-      hidden=repeat(prefix.last_hidden),
-      cache=transformer.empty_cache(model.config, num_rows, capacity),
-      done=jnp.zeros(num_rows, bool),
-      mask=zeros,
-      draws=sampling.Draw(zeros.astype(jnp.int32), zeros, zeros, zeros, zeros),
+  def run(loop: _Loop, stage: slots_lib.Stage) -> _Loop:
+    def goes_on(loop: _Loop) -> jax.Array:
+      active = jnp.sum(slots_lib.is_active(loop.slots, num_rows))
+      waits = loop.slots.queue < num_rows
+      return (loop.step < stage.last_step) & (
+        waits | (active > stage.least_active)
+      )
+
+    return lax.while_loop(
+      goes_on, lambda loop: decode(loop, stage.capacity), loop
+    )
+
+  stages = slots_lib.stages(num_rows, num_slots, num_tokens)
+  limit = slots_lib.max_steps(num_rows, num_slots, num_tokens)
+  lines = jnp.zeros((limit, num_slots), jnp.float32)
+  nowhere = jnp.full(lines.shape, num_rows, jnp.int32)
+  slots = slots_lib.first(num_rows, num_slots)
+  loop = _Loop(
+    step=jnp.zeros((), jnp.int32),
+    slots=slots,
+    hidden=prefix.last_hidden[group_ids[slots.rows]],
+    cache=transformer.empty_cache(model.config, num_slots, stages[0].capacity),
+    log=_Log(
+      nowhere,
+      jnp.zeros_like(nowhere),
+      sampling.Draw(nowhere, lines, lines, lines, lines),
     ),
+    slot_steps=jnp.zeros((), jnp.int32),
   )
-  inside = loop.mask > 0
-  outside_zero = lambda x: jnp.where(inside, x, 0.0)
+  for stage in stages:
+    loop = run(_reshaped(model.config, loop, stage, num_rows), stage)
+  return _rollouts(
+    loop, prompts, group_ids, sample_index, num_tokens, stops, pad_id
+  )
+
+
+def _reshaped(
+  config: configs.ModelConfig,
+  loop: _Loop,
+  stage: slots_lib.Stage,
+  num_rows: int,
+) -> _Loop:
+  """The loop's carry in the shapes of its next stage."""
+  cache = transformer.grown_cache(loop.cache, stage.capacity)
+  loop = loop.replace(cache=cache)
+  if loop.hidden.shape[0] == stage.num_slots:
+    return loop
+  kept = slots_lib.packed(loop.slots, stage.num_slots, num_rows)
+  return loop.replace(
+    slots=loop.slots.replace(
+      rows=loop.slots.rows[kept], ages=loop.slots.ages[kept]
+    ),
+    hidden=loop.hidden[kept],
+    cache=transformer.cache_rows(config, loop.cache, kept),
+  )
+
+
+def _rollouts(
+  loop: _Loop, prompts, group_ids, sample_index, num_tokens, stops, pad_id
+) -> records.RolloutBatch:
+  """The log, sorted into rows and positions."""
+  num_rows = group_ids.shape[0]
+
+  def sorted_out(lines: jax.Array, nothing) -> jax.Array:
+    cells = jnp.full((num_rows, num_tokens), nothing, lines.dtype)
+    return cells.at[loop.log.rows, loop.log.ages].set(lines, mode="drop")
+
+  draws = jax.tree.map(lambda x: sorted_out(x, 0), loop.log.draws)
+  mask = sorted_out(jnp.ones_like(loop.log.draws.logprobs), 0)
+  is_stop = jnp.isin(draws.tokens, stops) & (mask > 0)
+  steps = loop.slot_steps.astype(jnp.float32) / num_rows
   return records.RolloutBatch(
     prompts=prompts,
-    completion_tokens=jnp.where(inside, loop.draws.tokens, pad_id),
-    completion_mask=loop.mask,
+    completion_tokens=jnp.where(mask > 0, draws.tokens, pad_id),
+    completion_mask=mask,
     group_ids=group_ids,
     sample_index=sample_index,
     valid=jnp.ones(num_rows, jnp.float32),
-    finished=loop.done.astype(jnp.float32),
-    sampler_logprobs=outside_zero(loop.draws.logprobs),
-    log_kept_mass=outside_zero(loop.draws.log_kept_mass),
-    frozen_entropies=outside_zero(loop.draws.entropies),
-    frozen_mean_logprobs=outside_zero(loop.draws.mean_logprobs),
+    finished=jnp.any(is_stop, axis=1).astype(jnp.float32),
+    decode_steps=jnp.full(num_rows, steps),
+    sampler_logprobs=draws.logprobs,
+    log_kept_mass=draws.log_kept_mass,
+    frozen_entropies=draws.entropies,
+    frozen_mean_logprobs=draws.mean_logprobs,
   )

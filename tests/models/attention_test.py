@@ -15,7 +15,7 @@ def _normal(seed, *shape):
 
 
 def _plain(queries, keys, values, mask):
-  """Textbook attention, one row and head at a time; keys are [B, K, S, H]."""
+  """Textbook attention, one row and head at a time; keys are [B, K, H, S]."""
   rows, positions, num_heads, head_dim = queries.shape
   repeats = num_heads // keys.shape[1]
   out = np.zeros(queries.shape)
@@ -26,7 +26,7 @@ def _plain(queries, keys, values, mask):
         np.asarray(values[b, n // repeats]),
       )
       for t in range(positions):
-        scores = k @ np.asarray(queries[b, t, n]) / head_dim**0.5
+        scores = np.asarray(queries[b, t, n]) @ k / head_dim**0.5
         weights = np.where(mask[b, t], np.exp(scores - scores.max()), 0.0)
         out[b, t, n] = weights @ v / weights.sum()
   return out
@@ -36,7 +36,7 @@ def _plain(queries, keys, values, mask):
 def test_own_keys_alone(kv_heads):
   queries = _normal(0, 3, 5, 4, 6)
   own = attention.KeyValues(
-    _normal(1, 3, kv_heads, 5, 6), _normal(2, 3, kv_heads, 5, 6)
+    _normal(1, 3, kv_heads, 6, 5), _normal(2, 3, kv_heads, 5, 6)
   )
   mask = jnp.tril(jnp.ones((5, 5), bool))[None]
   np.testing.assert_allclose(
@@ -52,10 +52,10 @@ def test_prefix_and_own_keys_equal_their_concatenation():
   rows = prompts * samples
   queries = _normal(0, rows, positions, 4, 6)
   own = attention.KeyValues(
-    _normal(1, rows, 2, positions, 6), _normal(2, rows, 2, positions, 6)
+    _normal(1, rows, 2, 6, positions), _normal(2, rows, 2, positions, 6)
   )
   prefix = attention.KeyValues(
-    _normal(3, prompts, 2, prefix_len, 6), _normal(4, prompts, 2, prefix_len, 6)
+    _normal(3, prompts, 2, 6, prefix_len), _normal(4, prompts, 2, prefix_len, 6)
   )
   prefix_mask = jnp.array([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]], bool)
   causal = jnp.tril(jnp.ones((positions, positions), bool))[None]
@@ -66,7 +66,7 @@ def test_prefix_and_own_keys_equal_their_concatenation():
   )
   plain = _plain(
     queries,
-    jnp.concatenate([repeat(prefix.keys), own.keys], axis=2),
+    jnp.concatenate([repeat(prefix.keys), own.keys], axis=3),
     jnp.concatenate([repeat(prefix.values), own.values], axis=2),
     np.concatenate([seen, jnp.tile(causal, (rows, 1, 1))], axis=2),
   )
@@ -79,10 +79,14 @@ def test_what_lies_under_a_mask_is_never_seen():
   prefix_mask = jnp.array([[0, 1], [1, 1]], bool)
 
   def run(junk):
-    own = attention.KeyValues(_normal(1, 2, 1, 3, 4), _normal(2, 2, 1, 3, 4))
-    own = jax.tree.map(lambda x: x.at[:, :, 2].add(junk), own)
-    prefix = attention.KeyValues(_normal(3, 2, 1, 2, 4), _normal(4, 2, 1, 2, 4))
-    prefix = jax.tree.map(lambda x: x.at[0, :, 0].add(junk), prefix)
+    own = attention.KeyValues(
+      _normal(1, 2, 1, 4, 3).at[:, :, :, 2].add(junk),
+      _normal(2, 2, 1, 3, 4).at[:, :, 2].add(junk),
+    )
+    prefix = attention.KeyValues(
+      _normal(3, 2, 1, 4, 2).at[0, :, :, 0].add(junk),
+      _normal(4, 2, 1, 2, 4).at[0, :, 0].add(junk),
+    )
     return _attend(queries, own, mask, prefix, prefix_mask)[:, :2]
 
   np.testing.assert_array_equal(run(0.0), run(1e3))
