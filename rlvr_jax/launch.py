@@ -14,6 +14,7 @@ from absl import flags
 from absl import logging
 from ml_collections import config_flags
 
+from rlvr_jax import compilations
 from rlvr_jax import errors
 
 STATUS_USER_ERROR = 2
@@ -72,6 +73,8 @@ def _guarded(main: Callable[..., None], arguments: list[str]) -> None:
       raise errors.UserError(
         f"argument {arguments[0]!r} is not expected: flags begin with --"
       ) from error
+    if note := compilations.keep_on_disk():
+      print(note, file=sys.stderr)
     main(*arguments)
   except errors.UserError as error:
     _fail(error)

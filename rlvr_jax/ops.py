@@ -15,5 +15,11 @@ if pathlib.Path(kernels.__file__).resolve().parent != _OURS:
 from kernels.candidate_logprobs import candidate_logprobs  # noqa: E402
 from kernels.candidate_logprobs import top_tokens  # noqa: E402
 from kernels.token_logprobs import token_logprobs  # noqa: E402
+from kernels.transposed_product import transposed_product  # noqa: E402
 
-__all__ = ["candidate_logprobs", "token_logprobs", "top_tokens"]
+__all__ = [
+  "candidate_logprobs",
+  "token_logprobs",
+  "top_tokens",
+  "transposed_product",
+]

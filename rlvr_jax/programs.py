@@ -249,6 +249,14 @@ def make_programs(
     state = curriculum_lib.observe(state, rollouts, replay=run.replay)
     return teacher_lib.follow(state, run.teacher)
 
+  def plan(*x):
+    chosen, replay, metrics = curriculum_lib.plan(*x, curriculum=curriculum)
+    if run.refill.max_rounds > 1:
+      # As of the first round, so that `merge` is one program for all rounds.
+      metrics |= {"rollout/rounds": jnp.ones(())}
+      metrics |= {"rollout/discarded_tokens": jnp.zeros(())}
+    return chosen, replay, metrics
+
   return Programs(
     warm_start=warm_phase,
     demonstrations=picks(
@@ -286,7 +294,7 @@ def make_programs(
       stream="probe",
     ),
     plan=jax.jit(
-      functools.partial(curriculum_lib.plan, curriculum=curriculum),
+      plan,
       in_shardings=(state_shardings, split, whole, whole),
       out_shardings=(rows, whole, whole),
     ),

@@ -15,6 +15,7 @@ import numpy as np
 
 from rlvr_jax import checkpoints
 from rlvr_jax import checks
+from rlvr_jax import compilations
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
@@ -52,7 +53,7 @@ def main() -> None:
   else:
     builders.require_known(run.data.name)
   mesh = sharding.make_mesh(run.mesh)
-  progress = progress_lib.Progress()
+  progress, watch = progress_lib.Progress(), compilations.Watch()
   with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:
     progress.say(f"preparing {run.data.name} in {folder}")
     task = tasks.load_task(
@@ -68,11 +69,13 @@ def main() -> None:
     with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
       programs_lib.trace(programs)
+      programs = watch.watched(programs)
       # From here on, data moves between host and device only where it says so.
       with jax.transfer_guard("disallow"):
-        complete = train(run, programs, folder, progress, stop)
+        complete = train(run, programs, folder, progress, stop, watch)
   if complete:
     print(summary.finish(folder))
+    print(watch.summary())
   else:
     progress.say(f"stopped; the same command goes on from {folder}")
 
@@ -83,6 +86,7 @@ def train(
   folder: pathlib.Path,
   progress: progress_lib.Progress,
   stop: launch.StopRequest,
+  watch: compilations.Watch,
 ) -> bool:
   """Trains from wherever the folder stands; False if asked to stop early."""
   with checkpoints.Checkpoints(
@@ -103,7 +107,8 @@ def train(
     )
     with record_lib.Record(folder, first_step) as record:
       if first_step == 0:
-        record.write(0, probed, evaluate_all(run, programs, state.params), {})
+        evaluated = evaluate_all(run, programs, state.params)
+        record.write(0, probed, evaluated, watch.lap())
         if warning := record.warning(run.epistemic):
           progress.say(warning)
       return loop(
@@ -116,6 +121,7 @@ def train(
         saved,
         progress,
         stop,
+        watch,
       )
 
 
@@ -129,8 +135,10 @@ def loop(
   saved: checkpoints.Checkpoints,
   progress: progress_lib.Progress,
   stop: launch.StopRequest,
+  watch: compilations.Watch,
 ) -> bool:
   """The loop: collect, update, measure, save; False if asked to stop."""
+  watch.start()
   for step in range(first_step + 1, run.num_steps + 1):
     clock = record_lib.Clock()
     state, rollouts, replayed, sampled = gather.gather(
@@ -149,7 +157,8 @@ def loop(
     if step % run.evaluation.every_steps == 0 or step == run.num_steps:
       evaluated = evaluate_all(run, programs, state.params)
       clock.lap("evaluation_secs")
-    record.write(step, metrics, evaluated, clock.secs)
+    watch.check(step)
+    record.write(step, metrics, evaluated, clock.secs | watch.lap())
     progress.update("training", step, run.num_steps, record.headline())
     last = step == run.num_steps or stop()
     if last or step % run.checkpoint.every_steps == 0:

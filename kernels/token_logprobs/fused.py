@@ -18,6 +18,8 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from kernels import transposed_product
+
 # exp of it is 0 in float32, and 0 times it is 0: stands in for -inf, so that a
 # token of probability 0 has neither entropy nor gradient.
 _LOWEST = -200.0
@@ -107,6 +109,14 @@ def product(left: jax.Array, right: jax.Array) -> jax.Array:
     left.astype(dtype),
     right.astype(dtype),
     preferred_element_type=jnp.float32,
+  )
+
+
+def _transposed_product(left: jax.Array, right: jax.Array) -> jax.Array:
+  """left.T @ right, summed in float32."""
+  dtype = common_type(left, right)
+  return transposed_product.transposed_product(
+    left.astype(dtype), right.astype(dtype)
   )
 
 
@@ -271,7 +281,7 @@ def _gradients(passes, hidden, unembedding, terms, temperature):
       terms = terms._replace(targets=terms.targets - first)
       grads = passes.d_logits(hidden, columns, terms, temperature, dtype)
       return (
-        d_columns + product(hidden.T, grads),
+        d_columns + _transposed_product(hidden, grads),
         d_hidden + product(grads, columns.T),
       )
 

@@ -66,7 +66,18 @@ def rotary_angles(
   if scaling and scaling.kind == "yarn":
     factor = scaling.attention_factor or 0.1 * math.log(scaling.factor) + 1.0
     cos, sin = factor * cos, factor * sin
-  return cos, sin
+  return _once(cos), _once(sin)
+
+
+def _once(x: jax.Array) -> jax.Array:
+  """x, computed once on a CPU too.
+
+  XLA:CPU computes cosines and sines anew in every layer that reads them, but
+  never repeats a product: one with the identity changes no bit of x.
+  """
+  identity = jnp.eye(x.shape[-1], dtype=x.dtype)
+  kept = lambda x: jnp.dot(x, identity, precision=lax.Precision.HIGHEST)
+  return lax.platform_dependent(x, cpu=kept, default=lambda x: x)
 
 
 def _stretched(

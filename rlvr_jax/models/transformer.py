@@ -19,6 +19,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from rlvr_jax import ops
 from rlvr_jax.models import attention
 from rlvr_jax.models import configs
 
@@ -42,6 +43,21 @@ class View:
   mask: jax.Array
   prefix_mask: jax.Array | None
   prefix_rows: jax.Array | None
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """x @ kernel, float[M, D] by [D, F]."""
+  return x @ kernel
+
+
+def _product_backward(saved, upstream):
+  x, kernel = saved
+  d_kernel = ops.transposed_product(x, upstream)
+  return upstream @ kernel.T, d_kernel.astype(kernel.dtype)
+
+
+_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
 
 
 def _matrix(init_std: float, *axes: str):
@@ -83,7 +99,7 @@ class Linear(nn.Module):
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", _matrix(self.init_std, *self.axes), shape)
-    flat = x.reshape(-1, x.shape[-1]) @ kernel.astype(x.dtype)
+    flat = _product(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
     if self.has_bias:
       init = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[1:])
       bias = self.param("bias", init, (self.features,))
