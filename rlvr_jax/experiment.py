@@ -164,6 +164,7 @@ def _check(experiment: Experiment) -> None:
     "data.prompt_tokens": run.data.prompt_tokens,
     "updates.num_minibatches": run.updates.num_minibatches,
     "updates.num_micro_batches": run.updates.num_micro_batches,
+    "updates.length_buckets": run.updates.length_buckets,
     "evaluation.every_steps": run.evaluation.every_steps,
     "evaluation.num_prompts": run.evaluation.num_prompts,
     "evaluation.num_generations": run.evaluation.num_generations,

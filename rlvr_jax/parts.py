@@ -65,6 +65,22 @@ def split(part: Part, num_parts: int) -> Part:
   )
 
 
+def cut(part: Part, num_tokens: int) -> Part:
+  """The first `num_tokens` places of every completion."""
+  length = part.completion_tokens.shape[1]
+
+  def short(name: str, x: jax.Array) -> jax.Array:
+    by_token = checks.SHAPES.get(name, "BT").startswith("BT")
+    if by_token and x.ndim > 1 and x.shape[1] == length:
+      return x[:, :num_tokens]
+    return x
+
+  return part.replace(
+    completion_tokens=part.completion_tokens[:, :num_tokens],
+    fields={name: short(name, x) for name, x in part.fields.items()},
+  )
+
+
 def joined_rows(x: jax.Array, num_prompts: int) -> jax.Array:
   """Undoes the split of rows: [num_parts, rows, ...] -> [B, ...]."""
   num_parts, rows = x.shape[:2]

@@ -31,6 +31,10 @@ class UpdateConfig:
   num_minibatches: int = 1
   # Forward and backward passes per update; less memory, the same numbers.
   num_micro_batches: int = 1
+  # Widths of a compiled pass: each micro-batch reads the narrowest that holds
+  # its longest completion, multiples of completion_tokens / length_buckets.
+  # 1 always reads the whole; more take longer to compile.
+  length_buckets: int = 1
   # Report the divergence from the initial policy; a forward pass of it.
   measures_ref_kl: bool = False
 
@@ -103,7 +107,7 @@ def train_step(
   def update(carry, parts: tuple[parts_lib.Part, ...]):
     learned, opt_states = carry
     grads, measured = _gradient(
-      learned, parts, forward, live, method, head, config.num_micro_batches
+      learned, parts, forward, live, method, head, config
     )
     measured |= {"policy/grad_norm": optax.tree.norm(grads.policy)}
     if head:
@@ -278,7 +282,7 @@ def _gradient(
   live,
   method: objective_lib.Objective,
   head: partition_head.Head | None,
-  num_micro_batches: int,
+  config: UpdateConfig,
 ) -> tuple[Learned, Fields]:
   """Gradient of the loss of one update over all of its batches, and metrics.
 
@@ -299,7 +303,8 @@ def _gradient(
     return value, (sums, lax.stop_gradient(told | policy.row_measures(fields)))
 
   gradient = jax.grad(loss, has_aux=True)
-  if num_micro_batches == 1 and len(batches) == 1:
+  num_micro_batches, buckets = config.num_micro_batches, config.length_buckets
+  if num_micro_batches == buckets == len(batches) == 1:
     grads, (sums, rows) = gradient(learned, batches[0], None)
   else:
     if credit.is_refined(method):
@@ -310,6 +315,8 @@ def _gradient(
       )
     counted = [credit.counts(method, part.fields) for part in batches]
     denominators = jax.tree.map(lambda *x: sum(x), *counted)
+    if buckets > 1:
+      gradient = functools.partial(_in_bucket, gradient, buckets)
     found = [
       _summed(gradient, learned, part, denominators, num_micro_batches)
       for part in batches
@@ -336,6 +343,23 @@ def _refined(learned, part, forward, method, num_parts) -> parts_lib.Part:
   scores = _in_parts(forward, learned.policy, part, num_parts)
   fields = credit.refine_credit(method, _live_fields(scores, part.fields))
   return part.replace(fields=fields)
+
+
+def _in_bucket(gradient, buckets: int, learned, part, denominators):
+  """The gradient of a batch, of which only so many places are read as needed.
+
+  What lies beyond a completion's end counts for nothing, so the numbers are
+  the same.
+  """
+  length = part.completion_tokens.shape[1]
+  widths = sorted({-(-length * (i + 1) // buckets) for i in range(buckets)})
+  longest = jnp.max(jnp.sum(part.fields["completion_mask"], axis=1))
+  narrowest = jnp.sum(longest.astype(jnp.int32) > jnp.array(widths[:-1]))
+  branches = [
+    lambda x, width=width: gradient(x[0], parts_lib.cut(x[1], width), x[2])
+    for width in widths
+  ]
+  return lax.switch(narrowest, branches, (learned, part, denominators))
 
 
 def _summed(gradient, learned, part, denominators, num_parts):

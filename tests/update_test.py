@@ -61,6 +61,21 @@ def test_later_minibatches_see_a_policy_that_moved():
   assert metrics["policy/kl_old"] > 0.0
 
 
+def test_a_pass_as_wide_as_its_longest_completion_gives_the_same_step():
+  batch = testing.rollout_batch(length=12)
+  lengths = batch.completion_mask.sum(axis=1)
+  assert lengths.max() > 9 > lengths.reshape(4, 2).max(axis=1).min()
+  whole, expected = _step(batch)
+  cut, metrics = _step(batch, num_micro_batches=4, length_buckets=4)
+  for name, value in expected.items():
+    np.testing.assert_allclose(metrics[name], value, 1e-5, 1e-6, err_msg=name)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+    cut.params,
+    whole.params,
+  )
+
+
 def test_minibatches_of_a_policy_that_stands_still_add_up():
   """At rate 0 the two halves' means average to that of the whole."""
   batch = testing.rollout_batch(num_prompts=2, samples=2)

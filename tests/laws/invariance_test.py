@@ -187,7 +187,9 @@ def _batch(name: str) -> records.RolloutBatch:
 
 
 @functools.cache
-def _compiled(name: str, mesh_shape: tuple[int, ...] | None, micro: int):
+def _compiled(
+  name: str, mesh_shape: tuple[int, ...] | None, micro: int, buckets: int
+):
   """(state, batch) -> (state, metrics), with updates of minus the gradient."""
   optimizer = optax.sgd(1.0)
   step = functools.partial(
@@ -195,7 +197,7 @@ def _compiled(name: str, mesh_shape: tuple[int, ...] | None, micro: int):
     model=_model(name)[0],
     method=method_of(name),
     optimizer=optimizer,
-    config=update.UpdateConfig(num_micro_batches=micro),
+    config=update.UpdateConfig(num_micro_batches=micro, length_buckets=buckets),
     head=_head(name),
   )
   if mesh_shape is None:
@@ -210,10 +212,10 @@ def _compiled(name: str, mesh_shape: tuple[int, ...] | None, micro: int):
   )
 
 
-def _step(name, batch, mesh_shape=None, micro=1):
+def _step(name, batch, mesh_shape=None, micro=1, buckets=1):
   """Metrics and gradient of one update on a batch."""
   before = _state(name)
-  after, metrics = _compiled(name, mesh_shape, micro)(
+  after, metrics = _compiled(name, mesh_shape, micro, buckets)(
     before, batch, _replayed(name)
   )
   learned = lambda state: (state.params, state.log_partition)
@@ -259,6 +261,13 @@ def test_the_reference_has_a_gradient(name):
 def test_micro_batches(name, micro):
   # 32 parts share the four rows of a prompt out, down to single rows.
   _assert_same(name, *_step(name, _batch(name), micro=micro))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("micro, buckets", [(1, 2), (8, 4)])
+def test_length_buckets(name, micro, buckets):
+  _assert_same(name, *_step(name, _batch(name), micro=micro, buckets=buckets))
 
 
 @pytest.mark.parametrize("name", _NAMES)
