@@ -9,6 +9,7 @@ import contextvars
 import functools
 import os
 import pathlib
+import tempfile
 from typing import Any, NamedTuple
 
 import jax
@@ -188,32 +189,34 @@ def keep_on_disk() -> str | None:
   """
   if not jax.config.jax_enable_compilation_cache:
     return None
-  folder = jax.config.jax_compilation_cache_dir
-  try:
-    folder = folder or default_folder()
-  except RuntimeError:
-    # A user without a home.
-    folder = pathlib.Path("~/.cache")
-  if not _can_be_written(str(folder)):
+  folder = jax.config.jax_compilation_cache_dir or str(default_folder())
+  if not _can_be_written(folder):
     jax.config.update("jax_enable_compilation_cache", False)
     return (
       f"note: {folder} cannot be written, so compiled programs are not kept:"
       " set JAX_COMPILATION_CACHE_DIR to another folder"
     )
-  jax.config.update("jax_compilation_cache_dir", str(folder))
+  jax.config.update("jax_compilation_cache_dir", folder)
   return None
 
 
 def _can_be_written(folder: str) -> bool:
-  """Whether files can lie there; makes nothing, as many programs need none."""
+  """Tries, and leaves nothing: a program that compiles little needs none."""
   if "://" in folder:
     return True  # A bucket: jax tells.
+  if folder.startswith("~"):
+    return False
   path = pathlib.Path(folder).absolute()
   there = next(x for x in (path, *path.parents) if x.exists())
-  return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+  try:
+    with tempfile.TemporaryDirectory(dir=there):
+      return True
+  except OSError:
+    return False
 
 
 def default_folder() -> pathlib.Path:
   """Where compiled programs lie unless JAX_COMPILATION_CACHE_DIR says."""
-  cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-  return pathlib.Path(cache).expanduser() / "rlvr_jax" / "compiled"
+  # Not Path.expanduser, which raises for a user without a home.
+  cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+  return pathlib.Path(cache, "rlvr_jax", "compiled")

@@ -1,6 +1,7 @@
 """Settings of the whole suite: eight CPU devices, no silent broadcasting."""
 
 import os
+import tempfile
 
 # Before jax starts: simulated devices for the laws about sharding, and quick
 # compiles, since the suite compiles hundreds of programs and runs each once.
@@ -15,6 +16,11 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 import pytest
+
+# After jax has read it, so for the programs that tests start: they keep what
+# they compile, and not in the user's home.
+_COMPILED = tempfile.TemporaryDirectory()
+os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
 
 # f32[B] times f32[B, T] with B == T is the silent bug of this field.
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -45,6 +45,7 @@ _FLOORS = {
   "rlvr_jax.analysis": 4,
   "rlvr_jax.certificate": 4,
   "rlvr_jax.collect": 4,
+  "rlvr_jax.compilations": 4,
   "rlvr_jax.credit": 4,
   "rlvr_jax.curriculum": 4,
   "rlvr_jax.curriculum_checks": 4,

@@ -151,6 +151,16 @@ def test_a_run_leaves_its_figures(reference):
   assert max(line["replay/rows"] for line in lines[1:]) == 4
 
 
+def test_nothing_compiles_after_the_first_step(reference):
+  lines = _lines(reference, workdir.TIMING)
+  compiled = [line["compile/programs"] for line in lines]
+  assert [line["step"] for line in lines] == list(range(41))
+  assert compiled[0] > 0 < compiled[1]
+  assert not any(compiled[2:])
+  out = (reference.parent / "out.txt").read_text()
+  assert f"compiled {sum(compiled)} programs in " in out
+
+
 def test_the_policy_learns_and_sampler_and_trainer_agree(reference):
   lines = _lines(reference)
   assert all(line["policy/sampler_gap"] < 1e-5 for line in lines[1:])
