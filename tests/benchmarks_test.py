@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from benchmarks import decode
 from benchmarks import flops
 from benchmarks import machine
 from benchmarks import peers
@@ -15,6 +16,7 @@ from benchmarks import processes
 from benchmarks import rl_report
 from benchmarks import rl_step
 from benchmarks import same
+from benchmarks import scaling
 from benchmarks import workload
 from benchmarks.sides import agreement
 from benchmarks.sides import ours
@@ -318,3 +320,84 @@ def test_our_verifier_gives_the_reward_of_the_workload():
     completion_tokens=completions, answer=np.repeat(answers, size.samples)
   )
   assert np.array_equal(np.asarray(outcomes) == 0, rewards == 1)
+
+
+def test_the_bias_of_the_stop_token_gives_its_rate():
+  bias = decode.logit_bias(vocab=96, stop_probability=0.0625).astype(float)
+  weights = np.exp(bias)
+  probabilities = weights / weights.sum()
+  assert math.isclose(probabilities[workload.EOS_ID], 0.0625, rel_tol=1e-6)
+  assert probabilities[workload.PAD_ID] == probabilities[workload.UNK_ID] == 0
+  never = np.exp(decode.logit_bias(96, 0.0).astype(float))
+  assert never[workload.EOS_ID] == 0 and never.sum() == 93
+
+
+def test_the_mean_length_is_that_of_the_lengths():
+  stop, longest = 0.3, 5
+  # Lengths 1 to 4 end by a stop, all others at the longest.
+  chances = [stop * (1 - stop) ** (n - 1) for n in range(1, longest)]
+  chances.append(1 - sum(chances))
+  expected = sum(n * chance for n, chance in enumerate(chances, start=1))
+  assert math.isclose(decode.mean_length(stop, longest), expected)
+
+
+def test_every_kind_takes_its_turn_in_both_orders():
+  calls = []
+  secs = decode.interleaved(
+    {x: lambda x=x: calls.append(x) for x in "ab"}, rounds=2
+  )
+  assert "".join(calls) == "baabba"
+  assert {name: x.shape for name, x in secs.items()} == {"a": (2,), "b": (2,)}
+
+
+def test_the_tables_of_decoding_say_what_was_found():
+  kinds = [
+    dict(kind="at once", width=512, throughput_ratio=[1.0, 1.0, 1.0]),
+    dict(kind="refilled", width=64, throughput_ratio=[1.8, 2.0, 2.2]),
+  ]
+  kinds[1]["ratio_to_batches"] = [1.4, 1.5, 1.6]
+  for x in kinds:
+    x |= dict(secs=[0.9, 1.0, 1.1], tokens_per_sec=8192.0, idle_share=0.75)
+  found = {
+    "sequences": 512,
+    "completion_tokens": 64,
+    "mean_length": 16.0,
+    "expected_mean_length": 15.7,
+    "same_tokens": False,
+    "kinds": kinds,
+  }
+  text = decode.slots_table(found)
+  assert text.splitlines()[3].split() == (
+    ["refilled", "64", "1.000", "8,192", "75%", "2.00x", "1.50x"]
+  )
+  assert text.endswith("not one workload")
+  assert "not one workload" not in decode.slots_table(
+    found | {"same_tokens": True}
+  )
+  assert decode.draw_share(1.0, 4.0, layer=2.0, more_layers=3) == 0.1
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 1.5, 2.0])
+def test_exponents_of_exact_powers(power):
+  values = [8, 16, 32, 64]
+  costs = [3.0 * x**power for x in values]
+  linear = [5.0 * x for x in values]
+  found = scaling.growth(values, costs, linear)
+  assert math.isclose(found["exponent"], power, abs_tol=1e-9)
+  assert math.isclose(found["last_exponent"], power, abs_tol=1e-9)
+  assert math.isclose(found["counted_exponent"], 1.0)
+  assert found["is_steep"] == (power > 1.15)
+
+
+def test_sizes_are_doubled_one_at_a_time():
+  args = scaling.arguments().parse_args([])
+  base = scaling.base_size(args)
+  sizes = scaling.axes(base, number=4)
+  for name, axis in sizes.items():
+    assert axis[getattr(base, name)] == base
+    assert list(axis) == [getattr(base, name) * 2**i for i in range(4)]
+  widest = sizes["width"][8 * base.width]
+  assert widest.heads == 8 * base.heads and widest.ffn == 8 * base.ffn
+  # Twice the prompts are twice the arithmetic.
+  counted = [flops.forward_flops(x) for x in sizes["prompts"].values()]
+  assert np.allclose(np.divide(counted[1:], counted[:-1]), 2.0)
