@@ -79,7 +79,7 @@ def record(
     "machine": machine.description(),
     "versions": machine.versions(ours.PACKAGES),
     "other_cpus": load,
-    "flags": vars(args),
+    "flags": {k: v for k, v in vars(args).items() if k != "json"},
     **results,
   }
 
