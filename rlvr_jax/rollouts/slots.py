@@ -84,6 +84,9 @@ def stages(
 
 def max_steps(num_rows: int, num_slots: int, completion_tokens: int) -> int:
   """Steps after which every rollout has ended, whatever their lengths."""
+  if num_slots >= num_rows:
+    return completion_tokens
+  # The last to begin does so when one of the slots has done its share.
   before_last = (num_rows - 1) * completion_tokens // num_slots
   return before_last + completion_tokens
 

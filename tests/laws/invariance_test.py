@@ -257,7 +257,10 @@ def test_the_reference_has_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", _NAMES)
-@pytest.mark.parametrize("micro", [2, pytest.param(4, marks=_SLOW), 32])
+@pytest.mark.parametrize(
+  "micro",
+  [pytest.param(2, marks=_SLOW), pytest.param(4, marks=_SLOW), 32],
+)
 def test_micro_batches(name, micro):
   # 32 parts share the four rows of a prompt out, down to single rows.
   _assert_same(name, *_step(name, _batch(name), micro=micro))
@@ -333,6 +336,7 @@ def test_row_and_prompt_order(name):
   _assert_same(name, *_step(name, batch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", _NAMES)
 def test_rows_that_stand_twice_with_half_the_weight(name):
   batch = _batch(name)

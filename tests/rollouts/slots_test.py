@@ -46,7 +46,10 @@ def _assert_same(ours, theirs):
       np.testing.assert_allclose(mine, value, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("slots", [1, 3, 8, 16, 31])
+@pytest.mark.parametrize(
+  "slots",
+  [pytest.param(x, marks=pytest.mark.slow) for x in (1, 8, 31)] + [3, 16],
+)
 def test_rollouts_are_the_same_for_any_number_of_slots(slots):
   model, params = testing.tiny_model()
   prompts = testing.prompt_batch(8, 5)
@@ -58,8 +61,10 @@ def test_rollouts_are_the_same_for_any_number_of_slots(slots):
 @pytest.mark.parametrize(
   "shape",
   [
-    dict(scan_layers=True),
-    dict(sliding_layers=(0,), sliding_window=3),
+    pytest.param(dict(scan_layers=True), marks=pytest.mark.slow),
+    pytest.param(
+      dict(sliding_layers=(0,), sliding_window=3), marks=pytest.mark.slow
+    ),
     dict(sliding_layers=(0,), sliding_window=3, scan_layers=True),
   ],
 )
