@@ -33,37 +33,67 @@ from benchmarks import rl_report
 from benchmarks import same
 from benchmarks import workload
 
-_SIZE = flags.DEFINE_enum("size", "S", list(workload.SIZES), "Of the workload.")
-_PEERS = flags.DEFINE_list(
-  "peers", ["trl", "tunix", "torch", "generate"], "Sides beside ours."
+# Of their own: other programs name theirs alike, and tests import both.
+_FLAGS = flags.FlagValues()
+_SIZE = flags.DEFINE_enum(
+  "size", "S", list(workload.SIZES), "Of the workload.", flag_values=_FLAGS
 )
-_STEPS = flags.DEFINE_integer("steps", 8, "Steps of a run.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 3, "Runs of a side.", lower_bound=1)
+_PEERS = flags.DEFINE_list(
+  "peers",
+  ["trl", "tunix", "torch", "generate"],
+  "Sides beside ours.",
+  flag_values=_FLAGS,
+)
+_STEPS = flags.DEFINE_integer(
+  "steps", 8, "Steps of a run.", lower_bound=1, flag_values=_FLAGS
+)
+_ROUNDS = flags.DEFINE_integer(
+  "rounds", 3, "Runs of a side.", lower_bound=1, flag_values=_FLAGS
+)
 _ENVIRONMENTS = flags.DEFINE_string(
-  "environments", "", "Folder of benchmarks.peers."
+  "environments", "", "Folder of benchmarks.peers.", flag_values=_FLAGS
 )
 _MICRO_BATCHES = flags.DEFINE_integer(
-  "micro_batches", None, "Passes of an update; left out: the size's own."
+  "micro_batches",
+  None,
+  "Passes of an update; left out: the size's own.",
+  flag_values=_FLAGS,
 )
 _OUR_MICRO_BATCHES = flags.DEFINE_integer(
   "our_micro_batches",
   None,
   "Passes of our update alone: on a CPU the activations of few rows stay in"
   " its caches. Left out: as all.",
+  flag_values=_FLAGS,
 )
 _DTYPE = flags.DEFINE_enum(
-  "dtype", "auto", ("auto", "float32", "bfloat16"), "What sides compute in."
+  "dtype",
+  "auto",
+  ("auto", "float32", "bfloat16"),
+  "What sides compute in.",
+  flag_values=_FLAGS,
 )
 _WAIT = flags.DEFINE_float(
-  "wait_secs", 600.0, "Longest wait for an idle machine before each run."
+  "wait_secs",
+  600.0,
+  "Longest wait for an idle machine before each run.",
+  flag_values=_FLAGS,
 )
-_SAME = flags.DEFINE_bool("same", True, "Compare the sides' numbers first.")
+_SAME = flags.DEFINE_bool(
+  "same", True, "Compare the sides' numbers first.", flag_values=_FLAGS
+)
 _FOLDER = flags.DEFINE_string(
-  "folder", "runs/rl_step", "Where each run's report and log lie."
+  "folder",
+  "runs/rl_step",
+  "Where each run's report and log lie.",
+  flag_values=_FLAGS,
 )
-_NOTE = flags.DEFINE_string("note", "", "Kept in the JSON.")
+_NOTE = flags.DEFINE_string("note", "", "Kept in the JSON.", flag_values=_FLAGS)
 _JSON = flags.DEFINE_string(
-  "json", "benchmarks/results/rl_step.json", "List that the result joins."
+  "json",
+  "benchmarks/results/rl_step.json",
+  "List that the result joins.",
+  flag_values=_FLAGS,
 )
 
 
@@ -221,4 +251,7 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  app.run(main)
+  app.run(
+    main,
+    flags_parser=lambda argv: flags.FLAGS(_FLAGS(argv, known_only=True)),
+  )

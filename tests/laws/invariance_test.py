@@ -38,6 +38,11 @@ _VOCAB = 22
 _TOLERANCE = dict(rtol=1e-5, atol=1e-6)
 # Cheap one by one, long for all files together; between two that are run.
 _SLOW = pytest.mark.slow
+# One of each kind; the others' compiles are for `make test-all`.
+_QUICK = ("everything", "grpo", "flowrl", "paced_rl", "rlrt", "sdpo")
+_SOME = [
+  name if name in _QUICK else pytest.param(name, marks=_SLOW) for name in _NAMES
+]
 _EVERYTHING = dict(
   derived=("segment_ids", "planning_tokens", "kl_cov_tokens"),
   segment_ids=dict(separator_ids=(3, 4)),
@@ -273,7 +278,7 @@ def test_length_buckets(name, micro, buckets):
   _assert_same(name, *_step(name, _batch(name), micro=micro, buckets=buckets))
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", _SOME)
 @pytest.mark.parametrize("left, right", [(3, 5)])
 def test_padding(name, left, right):
   batch = _batch(name)
@@ -337,7 +342,7 @@ def test_row_and_prompt_order(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", _SOME)
 def test_rows_that_stand_twice_with_half_the_weight(name):
   batch = _batch(name)
   doubled = _row_arrays(batch, lambda x: jnp.repeat(x, 2, axis=0))
