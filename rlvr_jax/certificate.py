@@ -62,7 +62,6 @@ def logits_of_rows(
     {"params": params},
     tokens,
     jnp.broadcast_to(jnp.arange(length), tokens.shape),
-    jnp.tril(jnp.ones((1, length, length), bool)),
   )
   return _logits(model, params, hidden)
 

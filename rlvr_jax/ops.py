@@ -12,6 +12,8 @@ if pathlib.Path(kernels.__file__).resolve().parent != _OURS:
     " the PyPI package named kernels, or put this project first on the path"
   )
 
+from kernels.attention import causal_attention  # noqa: E402
+from kernels.attention import suitable as suitable_attention  # noqa: E402
 from kernels.candidate_logprobs import candidate_logprobs  # noqa: E402
 from kernels.candidate_logprobs import top_tokens  # noqa: E402
 from kernels.token_logprobs import token_logprobs  # noqa: E402
@@ -19,6 +21,8 @@ from kernels.transposed_product import transposed_product  # noqa: E402
 
 __all__ = [
   "candidate_logprobs",
+  "causal_attention",
+  "suitable_attention",
   "token_logprobs",
   "top_tokens",
   "transposed_product",

@@ -15,6 +15,11 @@ from rlvr_jax.rollouts import scoring
 PAD, EOS = 0, 1
 
 
+def floats(values) -> jax.Array:
+  """As float32."""
+  return jnp.asarray(values, jnp.float32)
+
+
 def tiny_config(**changes) -> configs.ModelConfig:
   """A decoder of a few thousand parameters with grouped heads."""
   settings = {
@@ -47,7 +52,6 @@ def hidden_states(model, params, tokens: jax.Array) -> jax.Array:
     {"params": params},
     tokens,
     jnp.broadcast_to(jnp.arange(length), tokens.shape),
-    jnp.tril(jnp.ones((1, length, length), bool)),
   )[0]
 
 
@@ -127,3 +131,9 @@ def train_state(params, optimizer) -> records.TrainState:
 def low_first_token_outcomes(*, completion_tokens: jax.Array) -> jax.Array:
   """A verifier that about half of any completions satisfy, easy to learn."""
   return (completion_tokens[:, 0] >= 16).astype(jnp.int32)
+
+
+def mean_logprob(*, logprobs, completion_mask) -> jax.Array:
+  """A loss per response: minus the mean log-probability of its tokens."""
+  lengths = jnp.maximum(jnp.sum(completion_mask, axis=1), 1.0)
+  return -jnp.sum(logprobs * completion_mask, axis=1) / lengths

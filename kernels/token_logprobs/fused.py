@@ -171,6 +171,17 @@ def d_logits(logits: jax.Array, terms: RowTerms) -> jax.Array:
   )
 
 
+def slice_of_columns(
+  most_logits: int, multiple: int, num_rows: int, num_columns: int
+) -> tuple[int, int]:
+  """A block of all rows and of as many columns as so many logits allow.
+
+  Example: slice_of_columns(1000, 16, 10, 500) == (10, 96).
+  """
+  width = most_logits // num_rows // multiple * multiple
+  return num_rows, min(num_columns, max(multiple, width))
+
+
 def over_columns(num_columns: int, width: int, step: Callable, carry):
   """Folds step(carry, first, width) over slices of the columns.
 

@@ -82,10 +82,7 @@ def passes(
       out=jax.ShapeDtypeStruct((len(targets), unembedding.shape[1]), dtype),
     )
 
-  def block(num_rows: int, num_columns: int) -> tuple[int, int]:
-    width = slice_logits // num_rows // columns * columns
-    return num_rows, min(num_columns, max(columns, width))
-
+  block = functools.partial(fused.slice_of_columns, slice_logits, columns)
   return fused.Passes(statistics, d_logits, block)
 
 

@@ -12,6 +12,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from rlvr_jax import ops
 from rlvr_jax.models import configs
 
 # Finite, so that a query without any visible key gives a mean, not a NaN.
@@ -22,8 +23,8 @@ _MASKED = -1e30
 class KeyValues:
   """Keys (after rotation) and values of one layer, heads before positions.
 
-  Keys lie transposed: the products of a decoding step, which meet them with a
-  few queries, then run five times faster on a CPU.
+  Keys lie transposed, as XLA:CPU wants them for the products of a decoding
+  step, which meet them with a few queries.
 
   Attributes:
     keys: float[B, K, H, S].
@@ -172,11 +173,53 @@ def attend(
   return _ungroup_queries((mixed / total).astype(queries.dtype), queries.shape)
 
 
+def has_kernel(queries: jax.Array) -> bool:
+  """Whether this backend's own kernel is to attend with float[B, T, N, H]."""
+  queries = queries.swapaxes(1, 2)
+  return ops.suitable_attention(queries, queries) is not None
+
+
+def attend_in_order(
+  queries: jax.Array,
+  own: KeyValues,
+  is_real: jax.Array,
+  prefix: KeyValues | None,
+  window: int,
+) -> jax.Array:
+  """The same over [prefix | own] in the order of a text, by such a kernel.
+
+  Each row gets a copy of its prefix: with as many queries the products take
+  the time, not the reading of keys.
+
+  Args:
+    queries: float[B, T, N, H], rotated.
+    own: keys and values of the T tokens.
+    is_real: bool[B, P + T]; a query sees real tokens up to its own.
+    prefix: keys and values of G prompts of P tokens, as of `attend`.
+    window: tokens that a query sees, itself included; 0 for all.
+
+  Returns:
+    float[B, T, N, H].
+  """
+  keys, values = own.keys, own.values
+  if prefix is not None:
+    repeat = keys.shape[0] // prefix.keys.shape[0]
+    joined = lambda before, own, axis: jnp.concatenate(
+      [jnp.repeat(before, repeat, axis=0), own], axis=axis
+    )
+    keys = joined(prefix.keys, keys, 3)
+    values = joined(prefix.values, values, 2)
+  mixed = ops.causal_attention(
+    queries.swapaxes(1, 2), keys.swapaxes(2, 3), values, is_real, window=window
+  )
+  return mixed.swapaxes(1, 2)
+
+
 def _group_queries(queries: jax.Array, kv_heads: int) -> jax.Array:
   """[B, T, N, H] -> [B, K, Q, H], scaled.
 
-  Plain batched matrix products of this layout run several times faster on
-  XLA:CPU than an einsum with a fifth index for the repeats.
+  XLA:CPU has a fast kernel for plain batched matrix products of this layout,
+  and none for an einsum with a fifth index for the repeats.
   """
   rows, positions, num_heads, head_dim = queries.shape
   scaled = queries * jnp.asarray(head_dim**-0.5, queries.dtype)

@@ -11,6 +11,7 @@ Shape letters: B rows, T positions, D width, N query heads, K key/value heads,
 H head width, F feed-forward width, V vocabulary.
 """
 
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -37,12 +38,17 @@ class View:
     prefix_mask: bool[G, P] or bool[B, T, P], over a shared prefix.
     prefix_rows: i32[B], which prefix each row has, where it is not one in
       turn.
+    is_real: bool[B, P + T], tokens of prefix and own, where each query sees
+      those up to its own; None where own keys lie in a cache.
+    window: tokens that a query sees; 0 for all.
   """
 
   angles: tuple[jax.Array, jax.Array]
   mask: jax.Array
   prefix_mask: jax.Array | None
   prefix_rows: jax.Array | None
+  is_real: jax.Array | None
+  window: int = struct.field(pytree_node=False, default=0)
 
 
 @jax.custom_vjp
@@ -113,7 +119,7 @@ class Attention(nn.Module):
   config: configs.ModelConfig
 
   @nn.compact
-  def __call__(self, x, view, prefix, cache, index):
+  def __call__(self, x, view, slides, prefix, cache, index):
     config = self.config
     rows, positions, _ = x.shape
 
@@ -140,9 +146,12 @@ class Attention(nn.Module):
     )
     if cache is not None:
       own = attention.written(cache, own, index)
-    mixed = attention.attend(
-      queries, own, view.mask, prefix, view.prefix_mask, view.prefix_rows
-    )
+    if view.is_real is not None and attention.has_kernel(queries):
+      mixed = self._attend_in_order(queries, own, view, slides, prefix)
+    else:
+      mixed = attention.attend(
+        queries, own, view.mask, prefix, view.prefix_mask, view.prefix_rows
+      )
     out = Linear(
       config.width,
       ("heads", "embed"),
@@ -151,6 +160,16 @@ class Attention(nn.Module):
       name="output",
     )(mixed.reshape(rows, positions, -1))
     return out, own
+
+  def _attend_in_order(self, queries, own, view, slides, prefix):
+    """A kernel's window is fixed: scanned layers choose between two."""
+    attend = functools.partial(
+      attention.attend_in_order, queries, own, view.is_real, prefix
+    )
+    if slides is None:
+      return attend(view.window)
+    window = self.config.sliding_window
+    return lax.cond(slides, lambda: attend(window), lambda: attend(0))
 
 
 class Mlp(nn.Module):
@@ -181,14 +200,16 @@ class Block(nn.Module):
     config = self.config
     view = full
     if slides is not None:
-      view = jax.tree.map(lambda a, b: jnp.where(slides, a, b), sliding, full)
+      view = jax.tree.map(
+        lambda a, b: jnp.where(slides, a, b), sliding.replace(window=0), full
+      )
 
     attention_norm = RMSNorm(config.norm_epsilon, name="attention_norm")
     mlp_norm = RMSNorm(config.norm_epsilon, name="mlp_norm")
     before = lambda norm, x: x if config.post_norm else norm(x)
     after = lambda norm, x: norm(x) if config.post_norm else x
     mixed, own = Attention(config, name="attention")(
-      before(attention_norm, x), view, prefix, cache, index
+      before(attention_norm, x), view, slides, prefix, cache, index
     )
     x += after(attention_norm, mixed)
     out = Mlp(config, name="mlp")(before(mlp_norm, x))
@@ -205,7 +226,7 @@ class Transformer(nn.Module):
   """Tokens in, hidden states and keys/values out.
 
   Three uses of one function:
-    prompts:      model(tokens[G, P], positions, causal and real)
+    prompts:      model(tokens[G, P], positions, which are real)
     completions:  the same with prefix = the prompts' keys and values
     decoding:     one token a row, cache of capacity S, index = where to write
   """
@@ -249,7 +270,7 @@ class Transformer(nn.Module):
     self,
     tokens: jax.Array,
     positions: jax.Array,
-    mask: jax.Array,
+    mask: jax.Array | None = None,
     prefix: Cache = None,
     prefix_mask: jax.Array | None = None,
     prefix_rows: jax.Array | None = None,
@@ -261,7 +282,9 @@ class Transformer(nn.Module):
     Args:
       tokens: i32[B, T].
       positions: i32[B, T], the token's place in its row.
-      mask: bool, broadcastable to [B, T, S]; S = T without a cache.
+      mask: without a cache bool[B, T], real tokens, of which each query sees
+        those up to its own; None where all are real. With a cache bool,
+        broadcastable to [B, T, S], the slots that each query sees.
       prefix: keys and values of prompts, shared by B // G rows each.
       prefix_mask: bool[G, P], real prompt tokens.
       prefix_rows: i32[B], the prompt of each row, where rows of a prompt do
@@ -275,8 +298,17 @@ class Transformer(nn.Module):
     """
     config = self.config
     x = self._embed(tokens)
+    is_real = None
+    if cache is None:
+      is_real = jnp.ones(tokens.shape, bool) if mask is None else mask
+      places = jnp.arange(tokens.shape[1])
+      mask = (places[:, None] >= places[None])[None] & is_real[:, None]
+      if prefix_mask is not None:
+        repeat = tokens.shape[0] // prefix_mask.shape[0]
+        before = jnp.repeat(prefix_mask, repeat, axis=0)
+        is_real = jnp.concatenate([before, is_real], axis=1)
     full, sliding = self._views(
-      positions, mask, prefix_mask, prefix_rows, index
+      positions, mask, prefix_mask, prefix_rows, is_real, index
     )
     if config.scan_layers:
       slides = None
@@ -297,14 +329,16 @@ class Transformer(nn.Module):
     return self.final_norm(x), own
 
   def _views(
-    self, positions, mask, prefix_mask, prefix_rows, index
+    self, positions, mask, prefix_mask, prefix_rows, is_real, index
   ) -> tuple[View, View | None]:
     """What full layers see, and sliding ones where there are such."""
     config = self.config
     angles = lambda scaling: attention.rotary_angles(
       positions, config.head_dim, config.rope_base, scaling
     )
-    full = View(angles(config.rope_scaling), mask, prefix_mask, prefix_rows)
+    full = View(
+      angles(config.rope_scaling), mask, prefix_mask, prefix_rows, is_real
+    )
     if not config.sliding_layers:
       return full, None
     # Distances within a row are those of slots: pads lie before all tokens.
@@ -328,7 +362,14 @@ class Transformer(nn.Module):
     # Of one shape, so that a scanned layer can choose between them.
     return (
       full.replace(mask=jnp.broadcast_to(mask, own.shape), prefix_mask=seen),
-      View(angles(sliding_scaling), own, near_prefix, full.prefix_rows),
+      View(
+        angles(sliding_scaling),
+        own,
+        near_prefix,
+        full.prefix_rows,
+        is_real,
+        config.sliding_window,
+      ),
     )
 
   def _embed(self, tokens: jax.Array) -> jax.Array:
@@ -384,5 +425,4 @@ def grown_cache(cache: Cache, capacity: int) -> Cache:
 def init_params(config: configs.ModelConfig, key: jax.Array) -> Any:
   """Fresh parameters, boxed with the logical names of their axes."""
   tokens = jnp.zeros((1, 1), jnp.int32)
-  mask = jnp.ones((1, 1, 1), bool)
-  return Transformer(config).init(key, tokens, tokens, mask)["params"]
+  return Transformer(config).init(key, tokens, tokens)["params"]

@@ -44,14 +44,12 @@ def read_prompts(
   mask = prompts.prompt_mask > 0
   lengths = jnp.sum(mask, axis=1, dtype=jnp.int32)
   positions = jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1
-  num_positions = mask.shape[1]
-  causal = jnp.tril(jnp.ones((num_positions, num_positions), bool))
   hidden, cache = model.apply(
     {"params": params},
     prompts.prompt_tokens,
     # Pads sit before position 0; no real token ever sees them.
     jnp.maximum(positions, 0),
-    causal[None] & mask[:, None, :],
+    mask,
   )
   embeddings = pooled(hidden, prompts.prompt_mask, pooling)
   return Prefix(cache, mask, lengths, hidden[:, -1], embeddings)

@@ -38,8 +38,8 @@ def merge(
 
   Returns:
     RolloutBatch of G groups, mixed ones first, and its metrics;
-    `rollout/tokens` counts all that was generated. Metrics of other kinds
-    (estimates, replay) stay those of `kept`.
+    `rollout/tokens` and `rollout/idle_frac` are of all that was generated.
+    Metrics of other kinds (estimates, replay) stay those of `kept`.
   """
   num_groups = kept.prompts.prompt_ids.shape[0]
   both = jnp.concatenate([_mixed(kept), _mixed(fresh)])
@@ -54,11 +54,18 @@ def merge(
   metrics = rollout_metrics.rollout_metrics(merged)
   tokens = measured["rollout/tokens"] + measured_fresh["rollout/tokens"]
   unread = tokens - metrics["rollout/tokens"]
+  if "rollout/idle_frac" in metrics:
+    steps = _slot_steps(measured) + _slot_steps(measured_fresh)
+    metrics["rollout/idle_frac"] = 1.0 - tokens / steps
   return merged, measured | metrics | {
     "rollout/tokens": tokens,
     "rollout/discarded_tokens": unread,
     "rollout/rounds": measured.get("rollout/rounds", jnp.ones(())) + 1.0,
   }
+
+
+def _slot_steps(measured: dict[str, jax.Array]) -> jax.Array:
+  return measured["rollout/tokens"] / (1.0 - measured["rollout/idle_frac"])
 
 
 def _mixed(rollouts: records.RolloutBatch) -> jax.Array:

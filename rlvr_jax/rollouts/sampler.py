@@ -244,12 +244,12 @@ def _rollouts(
   """The log, sorted into rows and positions."""
   num_rows = group_ids.shape[0]
 
-  def sorted_out(lines: jax.Array, nothing) -> jax.Array:
-    cells = jnp.full((num_rows, num_tokens), nothing, lines.dtype)
+  def sorted_out(lines: jax.Array) -> jax.Array:
+    cells = jnp.zeros((num_rows, num_tokens), lines.dtype)
     return cells.at[loop.log.rows, loop.log.ages].set(lines, mode="drop")
 
-  draws = jax.tree.map(lambda x: sorted_out(x, 0), loop.log.draws)
-  mask = sorted_out(jnp.ones_like(loop.log.draws.logprobs), 0)
+  draws = jax.tree.map(sorted_out, loop.log.draws)
+  mask = sorted_out(jnp.ones_like(loop.log.draws.logprobs))
   is_stop = jnp.isin(draws.tokens, stops) & (mask > 0)
   steps = loop.slot_steps.astype(jnp.float32) / num_rows
   return records.RolloutBatch(

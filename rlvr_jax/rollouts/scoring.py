@@ -133,7 +133,6 @@ def _hidden(
     {"params": params},
     inputs,
     positions,
-    (steps[:, None] >= steps[None])[None],
     prefix=prefix.cache,
     prefix_mask=prefix.mask,
   )

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 # In a process of its own: the variables count before jax is imported.
-_PROGRAM = """
+_COMMON = """
 import json
 import sys
 
@@ -16,38 +16,69 @@ import jax
 from jax.experimental import topologies
 import jax.numpy as jnp
 
+
+def report(function, arguments, gradient_of):
+  place = jax.sharding.SingleDeviceSharding(topology.devices[0])
+  inputs = [jax.ShapeDtypeStruct(*x, sharding=place) for x in arguments]
+  total = lambda *x: sum(
+    jnp.sum(y.astype(jnp.float32)) for y in jax.tree.leaves(function(*x))
+  )
+  found = []
+  for f in (function, jax.value_and_grad(total, argnums=gradient_of)):
+    compiled = jax.jit(f).lower(*inputs).compile()
+    found.append(
+      (
+        compiled.as_text().count("tpu_custom_call"),
+        compiled.memory_analysis().temp_size_in_bytes,
+      )
+    )
+  print(json.dumps(found))
+
+
+name, *shape = json.loads(sys.argv[1])
+topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
+"""
+_TOKEN_LOGPROBS = """
 from kernels.token_logprobs import pallas_tpu
 
-name, rows, width, vocab, dtype = json.loads(sys.argv[1])
-topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
-place = jax.sharding.SingleDeviceSharding(topology.devices[0])
-array = lambda shape, dtype: jax.ShapeDtypeStruct(shape, dtype, sharding=place)
-inputs = (
-  array((rows, width), dtype),
-  array((width, vocab), dtype),
-  array((rows,), "int32"),
+rows, width, vocab, dtype = shape
+report(
+  lambda *x: pallas_tpu.token_logprobs(*x, jnp.float32(0.7)),
+  [((rows, width), dtype), ((width, vocab), dtype), ((rows,), "int32")],
+  (0, 1),
 )
-
-
-def forward(*inputs):
-  return pallas_tpu.token_logprobs(*inputs, jnp.float32(0.7))
-
-
-def total(*inputs):
-  return sum(map(jnp.sum, forward(*inputs)))
-
-
-found = []
-for function in (forward, jax.value_and_grad(total, argnums=(0, 1))):
-  compiled = jax.jit(function).lower(*inputs).compile()
-  found.append(
-    (
-      compiled.as_text().count("tpu_custom_call"),
-      compiled.memory_analysis().temp_size_in_bytes,
-    )
-  )
-print(json.dumps(found))
 """
+_ATTENTION = """
+from kernels.attention import splash
+
+rows, heads, kv_heads, queries, keys, head_dim, window, dtype = shape
+kv = ((rows, kv_heads, keys, head_dim), dtype)
+report(
+  lambda *x: splash.attention(*x, window),
+  [((rows, heads, queries, head_dim), dtype), kv, kv, ((rows, keys), "bool")],
+  (0, 1, 2),
+)
+"""
+
+
+def _compiled(program, topology, shape):
+  """(kernels, temporary bytes) of the forward pass and of the gradient."""
+  pytest.importorskip("libtpu")
+  done = subprocess.run(
+    [sys.executable, "-c", _COMMON + program, json.dumps([topology, *shape])],
+    env={
+      **os.environ,
+      "JAX_PLATFORMS": "cpu",
+      "TPU_SKIP_MDS_QUERY": "1",
+      "TPU_WORKER_HOSTNAMES": "localhost",
+      "XLA_FLAGS": "",
+    },
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
@@ -61,23 +92,26 @@ print(json.dumps(found))
   ],
 )
 def test_kernels_compile_and_hold_no_full_logits(topology, shape):
-  pytest.importorskip("libtpu")
-  done = subprocess.run(
-    [sys.executable, "-c", _PROGRAM, json.dumps([topology, *shape])],
-    env={
-      **os.environ,
-      "JAX_PLATFORMS": "cpu",
-      "TPU_SKIP_MDS_QUERY": "1",
-      "TPU_WORKER_HOSTNAMES": "localhost",
-      "XLA_FLAGS": "",
-    },
-    capture_output=True,
-    text=True,
-    check=False,
-  )
-  assert done.returncode == 0, done.stderr[-2000:]
   rows, _, vocab, _ = shape
-  (forward, gradient) = json.loads(done.stdout.splitlines()[-1])
-  for calls, temporary in (forward, gradient):
+  for calls, temporary in _compiled(_TOKEN_LOGPROBS, topology, shape):
     assert calls >= 1
     assert temporary < rows * vocab * 4 / 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
+@pytest.mark.parametrize(
+  "shape",
+  [
+    # Qwen3-0.6B's heads: a prompt of 256, a completion of 1,024.
+    (8, 16, 8, 1023, 1279, 128, 0, "bfloat16"),
+    # Long, with a sliding window.
+    (2, 32, 8, 8191, 8703, 128, 4096, "bfloat16"),
+    (8, 14, 2, 511, 700, 64, 0, "float32"),
+  ],
+)
+def test_attention_compiles_and_holds_no_scores(topology, shape):
+  rows, heads, _, queries, keys, *_ = shape
+  for calls, temporary in _compiled(_ATTENTION, topology, shape):
+    assert calls >= 1
+    assert temporary < rows * heads * queries * keys * 4 / 2

@@ -22,7 +22,7 @@ class Bigram(nn.Module):
     self.lm_head = self.param("lm_head", normal, shape[::-1])
 
   def __call__(
-    self, tokens, positions, mask, prefix=None, prefix_mask=None
+    self, tokens, positions, mask=None, prefix=None, prefix_mask=None
   ) -> tuple[jax.Array, None]:
     del positions, mask, prefix, prefix_mask
     return jnp.tanh(self.embedding[tokens]), None

@@ -110,3 +110,10 @@ def test_position_zero_is_not_rotated():
   heads = _normal(0, 1, 1, 2, 6)
   angles = attention.rotary_angles(jnp.zeros((1, 1), jnp.int32), 6, 100.0)
   np.testing.assert_array_equal(attention.rotate(heads, angles), heads)
+
+
+@pytest.mark.parametrize("width", [1, 16, 64])
+def test_what_is_computed_once_keeps_every_bit(width):
+  angles = 1e4 * _normal(3, 2, 7, width)
+  for values in (jnp.cos(angles), jnp.sin(angles) * 1e-30):
+    np.testing.assert_array_equal(jax.jit(attention._once)(values), values)

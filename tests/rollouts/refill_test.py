@@ -117,3 +117,22 @@ def test_three_batches_merge_in_turn():
   read = float(jnp.sum(found.completion_mask))
   assert metrics["rollout/discarded_tokens"] == tokens - read
   assert metrics["rollout/rounds"] == 3.0
+
+
+def test_idle_steps_are_those_of_all_batches():
+  def decoded(batch, share_idle):
+    rollouts, _ = batch
+    rows = rollouts.valid.shape[0]
+    steps = rollouts.completion_mask.sum() / (1 - share_idle)
+    rollouts = rollouts.replace(decode_steps=jnp.full(rows, steps / rows))
+    return rollouts, rollout_metrics.rollout_metrics(rollouts)
+
+  first = decoded(_batch(1, [0, 1, 0, 1]), 0.5)
+  second = decoded(_batch(2, [1, 0, 0, 1]), 0.2)
+  third = decoded(_batch(3, [0, 0, 1, 1]), 0.75)
+  tokens = [float(x.completion_mask.sum()) for x, _ in (first, second, third)]
+  steps = tokens[0] / 0.5 + tokens[1] / 0.8 + tokens[2] / 0.25
+  _, metrics = _merged(first, second, third)
+  np.testing.assert_allclose(
+    metrics["rollout/idle_frac"], 1 - sum(tokens) / steps, rtol=1e-5
+  )

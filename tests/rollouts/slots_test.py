@@ -108,7 +108,6 @@ def test_fewer_slots_take_fewer_steps():
   assert steps[4] < 0.8 * steps[0]
 
 
-@pytest.mark.skipif(len(jax.devices()) < 2, reason="needs two devices")
 def test_slots_on_two_devices():
   model, params = testing.tiny_model()
   prompts = testing.prompt_batch(8, 5)
