@@ -15,13 +15,10 @@ from absl import logging
 import jax
 import numpy as np
 
-from rlvr_jax import checkpoints
+from benchmarks import runs
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
-from rlvr_jax import programs as programs_lib
-from rlvr_jax import sharding
 from rlvr_jax import workdir as workdir_lib
-from rlvr_jax.data import tasks
 from rlvr_jax.metrics import calibration
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of a run.")
@@ -36,15 +33,8 @@ def has_head(folder: pathlib.Path) -> bool:
 
 def measure(folder: pathlib.Path, samples: int = 8) -> dict[str, float]:
   """Error, error beyond counting noise, rank correlation, mean accuracies."""
-  experiment = experiment_lib.load(workdir_lib.read_config(folder))
-  run = experiment.run
-  task = tasks.load_task(
-    run.data, run.rollout.completion_tokens, folder / workdir_lib.DATA
-  )
-  mesh = sharding.make_mesh(run.mesh)
-  programs = programs_lib.make_programs(experiment, task, mesh)
-  with checkpoints.Checkpoints(folder / workdir_lib.CHECKPOINTS, 2) as saved:
-    state = saved.restore(saved.latest_step(), programs.train.abstract)
+  experiment, _, programs = runs.opened(folder)
+  run, state = experiment.run, runs.newest_state(folder, programs)
   prompts = gather.prompts_with_embeddings(run, programs, None, folder)
   pool = programs.pool(prompts, state.seed, state.step, _NUM_PROMPTS)
   measured, _ = programs.measure(state.params, state.seed, state.step, pool)

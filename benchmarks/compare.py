@@ -12,7 +12,6 @@ seeds. A folder that is there already is gone on with.
 """
 
 from concurrent import futures
-import json
 import pathlib
 import platform
 import time
@@ -24,7 +23,9 @@ import jax
 import numpy as np
 
 from benchmarks import calibration
+from benchmarks import measurement
 from benchmarks import runs
+from benchmarks import tables
 from rlvr_jax.metrics import writers
 
 # Name -> experiment file, control, overrides.
@@ -217,7 +218,7 @@ def table(report: dict, calibrated: dict) -> str:
     dict.fromkeys(name for found in arms.values() for name in found["teacher"])
   )
   head += told
-  rows = [head, ["---"] * len(head)]
+  rows = []
   show = lambda x: f"{x[0]:.3f} [{x[1]:.3f}, {x[2]:.3f}]"
   for arm, found in arms.items():
     share = found["share_of_tokens_to_goal"]
@@ -236,7 +237,7 @@ def table(report: dict, calibrated: dict) -> str:
       value = found["teacher"].get(name)
       cells.append(f"{value[0]:.3f}" if value else "")
     rows.append([arm, *cells])
-  return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+  return tables.markdown(head, rows)
 
 
 def main(argv):
@@ -275,8 +276,7 @@ def main(argv):
   }
   for clock in ("all_tokens", "training_tokens"):
     print(f"\n{clock}\n{table(report[clock], calibrated)}")
-  if _OUT.value:
-    pathlib.Path(_OUT.value).write_text(json.dumps(report, indent=1) + "\n")
+  measurement.write(_OUT.value, report)
 
 
 if __name__ == "__main__":

@@ -22,18 +22,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import checkpoints
+from benchmarks import measurement
+from benchmarks import runs
 from rlvr_jax import evaluation
-from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import keys
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax import sharding
-from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.analysis import histograms
 from rlvr_jax.analysis import injection
-from rlvr_jax.data import tasks
 from rlvr_jax.metrics import marker_tokens
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampler
@@ -131,16 +129,8 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.ERROR)
   folder = pathlib.Path(_WORKDIR.value)
-  experiment = experiment_lib.load(workdir_lib.read_config(folder))
-  run = experiment.run
-  task = tasks.load_task(
-    run.data, run.rollout.completion_tokens, folder / workdir_lib.DATA
-  )
-  programs = programs_lib.make_programs(
-    experiment, task, sharding.make_mesh(run.mesh)
-  )
-  with checkpoints.Checkpoints(folder / workdir_lib.CHECKPOINTS, 2) as saved:
-    params = saved.restore(saved.latest_step(), programs.train.abstract).params
+  experiment, task, programs = runs.opened(folder)
+  run, params = experiment.run, runs.newest_state(folder, programs).params
   held_out = jax.tree.map(
     lambda x: jnp.asarray(x)[: run.evaluation.num_prompts], task.test.prompts
   )
@@ -151,10 +141,8 @@ def main(argv):
     "injection": injected(run, task, params, rollouts),
     "positions": positions(run, task, rollouts),
   }
-  text = json.dumps(report, indent=1)
-  print(text)
-  if _OUT.value:
-    pathlib.Path(_OUT.value).write_text(text + "\n")
+  print(json.dumps(report, indent=1))
+  measurement.write(_OUT.value, report)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The log-probability head beside the matrix products that it is made of.
 
-python -m benchmarks.logprob_head --json=benchmarks/results/logprob_head.json
+python -m benchmarks.logprob_head --json benchmarks/results/logprob_head.json
 
 For each size of the vocabulary, in one process and taking turns: the forward
 pass, the forward and backward pass, and their matrix products alone in slices
@@ -9,35 +9,23 @@ logits). Times are medians, ratios have quartiles. Memory is what the compiler
 plans beside arguments and results, ours and with all logits at once.
 """
 
-import json
-import pathlib
-import time
+import argparse
+from collections.abc import Callable
+import functools
+from typing import Any
 
-from absl import app
-from absl import flags
 import jax
 from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import machine
+from benchmarks import measurement
+from benchmarks import tables
+from benchmarks.sides import side
 from kernels.token_logprobs import reference
 from rlvr_jax import ops
 
-_ROWS = flags.DEFINE_integer("rows", 1024, "N, tokens.")
-_WIDTH = flags.DEFINE_integer("width", 512, "D, of the hidden states.")
-_VOCABULARIES = flags.DEFINE_list(
-  "vocabularies", ["8192", "32768", "131072", "262144"], "Sizes V."
-)
-_DTYPE = flags.DEFINE_enum(
-  "dtype", "float32", ["float32", "bfloat16"], "Of both operands."
-)
-_IMPLEMENTATION = flags.DEFINE_string(
-  "implementation", "", "Of the head; empty: the default of the device."
-)
-_ROUNDS = flags.DEFINE_integer("rounds", 7, "Passes of each kind.")
-_JSON = flags.DEFINE_string("json", "", "Where the JSON goes; empty: nowhere.")
-_WARM_UP = 2
 _TEMPERATURE = 0.7
 # Logits of a slice of the products: in the caches of a CPU, and enough to fill
 # an accelerator.
@@ -45,14 +33,14 @@ _SLICE_LOGITS = {"cpu": 2**21}
 _DEVICE_SLICE_LOGITS = 2**25
 
 
-def head(hidden, unembedding, targets):
-  """The head under test."""
+def head(hidden, unembedding, targets, *, implementation: str = ""):
+  """The head under test; without a name that of the device."""
   return ops.token_logprobs(
     hidden,
     unembedding,
     targets,
     temperature=_TEMPERATURE,
-    implementation=_IMPLEMENTATION.value or None,
+    implementation=implementation or None,
   )
 
 
@@ -99,45 +87,49 @@ def products(number: int, width: int):
   return run
 
 
-def measure(vocab: int) -> dict[str, object]:
+def measure(
+  vocab: int,
+  forward: Callable,
+  *,
+  rows: int,
+  width: int,
+  dtype: str,
+  rounds: int,
+) -> dict[str, Any]:
   """Times, ratios and memory at one size of the vocabulary."""
-  rows, dtype = _ROWS.value, jnp.dtype(_DTYPE.value)
   keys = jax.random.split(jax.random.key(0), 3)
   inputs = (
-    jax.random.normal(keys[0], (rows, _WIDTH.value), dtype),
-    jax.random.normal(keys[1], (_WIDTH.value, vocab), dtype) / 16,
+    jax.random.normal(keys[0], (rows, width), dtype),
+    jax.random.normal(keys[1], (width, vocab), dtype) / 16,
     jax.random.randint(keys[2], (rows,), 0, vocab),
   )
   most = _SLICE_LOGITS.get(jax.default_backend(), _DEVICE_SLICE_LOGITS)
-  width = min(vocab, max(128, most // rows))
+  columns = min(vocab, max(128, most // rows))
   kinds = {
-    "product": products(1, width),
-    "four_products": products(4, width),
-    "forward": head,
-    "forward_backward": with_gradients(head),
+    "product": products(1, columns),
+    "four_products": products(4, columns),
+    "forward": forward,
+    "forward_backward": with_gradients(forward),
   }
   compiled = {
     kind: jax.jit(function).lower(*inputs).compile()
     for kind, function in kinds.items()
   }
   plain = jax.jit(with_gradients(all_logits)).lower(*inputs).compile()
-  secs = {kind: [] for kind in kinds}
-  for _ in range(_ROUNDS.value + _WARM_UP):
-    for kind, run in compiled.items():
-      started = time.perf_counter()
-      jax.block_until_ready(run(*inputs))
-      secs[kind].append(time.perf_counter() - started)
-  secs = {kind: np.array(x[_WARM_UP:]) for kind, x in secs.items()}
+  secs = measurement.interleaved(
+    {k: functools.partial(run, *inputs) for k, run in compiled.items()}, rounds
+  )
   # The products leave out the columns that fill no slice.
-  share = vocab // width * width / vocab
-  flops = 2 * rows * _WIDTH.value * vocab
-  quartiles = lambda x: [float(q) for q in np.quantile(x, [0.25, 0.5, 0.75])]
+  share = vocab // columns * columns / vocab
+  flops = 2 * rows * width * vocab
   memory = lambda x: x.memory_analysis().temp_size_in_bytes
   return {
     "vocabulary": vocab,
-    "secs": {kind: quartiles(x) for kind, x in secs.items()},
-    "forward_ratio": quartiles(secs["forward"] * share / secs["product"]),
-    "forward_backward_ratio": quartiles(
+    "secs": {kind: tables.quartiles(x) for kind, x in secs.items()},
+    "forward_ratio": tables.quartiles(
+      secs["forward"] * share / secs["product"]
+    ),
+    "forward_backward_ratio": tables.quartiles(
       secs["forward_backward"] * share / secs["four_products"]
     ),
     "product_flops_per_sec": float(flops * share / np.median(secs["product"])),
@@ -151,7 +143,7 @@ def measure(vocab: int) -> dict[str, object]:
   }
 
 
-def table(found: list[dict[str, object]]) -> str:
+def table(found: list[dict[str, Any]]) -> str:
   """The results, a line for each vocabulary."""
   peak = max(x["product_flops_per_sec"] for x in found)
   lines = [
@@ -175,31 +167,47 @@ def table(found: list[dict[str, object]]) -> str:
   return "\n".join(lines)
 
 
-def main(argv):
+def arguments() -> argparse.ArgumentParser:
+  """Flags of the program."""
+  flags = measurement.parser(__doc__, rounds=7, dtype=True)
+  measurement.integer(flags, "--rows", 1024, "N, tokens")
+  measurement.integer(flags, "--width", 512, "D, of the hidden states")
+  flags.add_argument(
+    "--vocabularies",
+    type=int,
+    nargs="+",
+    default=[8192, 32768, 131072, 262144],
+    help="sizes V (8192 32768 131072 262144)",
+  )
+  flags.add_argument(
+    "--implementation",
+    default="",
+    help="of the head; empty: the default of the device",
+  )
+  return flags
+
+
+def main() -> None:
   """Measures and reports."""
-  del argv
+  args = arguments().parse_args()
+  dtype = side.dtype_of(args, jax.default_backend() == "cpu")
+  forward = functools.partial(head, implementation=args.implementation)
   started = machine.look()
-  found = [measure(int(vocab)) for vocab in _VOCABULARIES.value]
-  load = machine.other_load(started)
-  if sentence := machine.warning(load):
-    print(sentence)
+  found = [
+    measure(
+      vocab,
+      forward,
+      rows=args.rows,
+      width=args.width,
+      dtype=dtype,
+      rounds=args.rounds,
+    )
+    for vocab in args.vocabularies
+  ]
   print(table(found))
-  report = {
-    "date": time.strftime("%Y-%m-%d"),
-    "device": jax.devices()[0].device_kind,
-    "machine": machine.description(),
-    "versions": machine.versions(("jax", "jaxlib")),
-    "other_cpus": load,
-    "rows": _ROWS.value,
-    "width": _WIDTH.value,
-    "dtype": _DTYPE.value,
-    "implementation": _IMPLEMENTATION.value or "default",
-    "rounds": _ROUNDS.value,
-    "results": found,
-  }
-  if _JSON.value:
-    pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n")
+  report = measurement.record(args, started, dtype=dtype, results=found)
+  measurement.append(args.json, report)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  main()

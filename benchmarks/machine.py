@@ -85,10 +85,10 @@ def wait_until_idle(limit_secs: float, look_secs: float = 2.0) -> float | None:
       return load
 
 
-def peak_rss_mib() -> float:
-  """Most memory that this process has held."""
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  return peak / (2**20 if sys.platform == "darwin" else 2**10)
+def peak_rss_mib(usage: resource.struct_rusage | None = None) -> float:
+  """Most memory that a process has held; without its usage, this one."""
+  usage = usage or resource.getrusage(resource.RUSAGE_SELF)
+  return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def versions(names: tuple[str, ...]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What PACED-RL's parts add to a step of plain trajectory balance.
 
-python -m benchmarks.paced_cost --out=benchmarks/results/paced_cost.json
+python -m benchmarks.paced_cost --json benchmarks/results/paced_cost.json
 
 All arms take turns within one process, on the same kind of batch: plain
 trajectory balance (the group's own log Z, uniform prompts), the same with the
@@ -11,31 +11,26 @@ operations.
 """
 
 import json
-import os
 import pathlib
-import platform
 import tempfile
 import time
 
-from absl import app
-from absl import flags
 from absl import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import machine
+from benchmarks import measurement
+from benchmarks import runs
+from benchmarks import tables
 from experiments import paced_rl
-from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
 from rlvr_jax import partition_head
-from rlvr_jax import programs as programs_lib
-from rlvr_jax import sharding
-from rlvr_jax.data import tasks
 from rlvr_jax.models import log_partition
 
-_ROUNDS = flags.DEFINE_integer("rounds", 60, "Steps of each arm.")
-_OUT = flags.DEFINE_string("out", "", "Where the JSON goes; empty: nowhere.")
-_WARM_UP = 5
+# The replay buffer fills, and holds rows of several ages.
+_UNCOUNTED = 5
 
 
 def plain(config):
@@ -80,13 +75,10 @@ class Arm:
     config.selection.warmup_steps = 0
     config.log_partition.probe_prompts = 0
     change(config)
-    experiment = experiment_lib.load(config.to_dict())
-    self.run = experiment.run
-    task = tasks.load_task(
-      self.run.data, self.run.rollout.completion_tokens, folder / "data"
+    experiment, _, self.programs = runs.prepared(
+      config.to_dict(), folder / "data"
     )
-    mesh = sharding.make_mesh(self.run.mesh)
-    self.programs = programs_lib.make_programs(experiment, task, mesh)
+    self.run = experiment.run
     params = self.programs.warm_start.fresh().params
     initial, _ = gather.initial_log_partition(self.run, self.programs, params)
     self.state = self.programs.train.adopt(params, initial)
@@ -107,25 +99,21 @@ class Arm:
     return between - started, time.perf_counter() - between
 
 
-def step_times(folder: pathlib.Path) -> dict:
+def step_times(folder: pathlib.Path, rounds: int) -> dict:
   """Seconds by arm, and shares of plain trajectory balance."""
   arms = {arm.__name__: Arm(arm, folder) for arm in ARMS}
-  times = {name: [] for name in arms}
-  for _ in range(_ROUNDS.value + _WARM_UP):
-    for name, arm in arms.items():
-      times[name].append(arm.step())
-  times = {k: np.array(v[_WARM_UP:]) for k, v in times.items()}
+  steps = {name: arm.step for name, arm in arms.items()}
+  times = measurement.in_turn(steps, rounds, _UNCOUNTED)
   base = times["plain"].sum(axis=1)
   report = {}
-  for name, seconds in times.items():
-    ratio = seconds.sum(axis=1) / base
+  for name, secs in times.items():
+    added = 100 * (secs.sum(axis=1) / base - 1)
+    low, middle, high = tables.quartiles(added)
     report[name] = {
-      "rollout_secs": float(np.median(seconds[:, 0])),
-      "update_secs": float(np.median(seconds[:, 1])),
-      "added_percent": float(100 * (np.median(ratio) - 1)),
-      "added_percent_quartiles": [
-        float(100 * (q - 1)) for q in np.quantile(ratio, [0.25, 0.75])
-      ],
+      "rollout_secs": float(np.median(secs[:, 0])),
+      "update_secs": float(np.median(secs[:, 1])),
+      "added_percent": middle,
+      "added_percent_quartiles": [low, high],
     }
   return report
 
@@ -138,7 +126,9 @@ def scoring(num_prompts: int = 40_000, width: int = 1536) -> dict:
   score = jax.jit(module.apply)
   weights = jax.random.normal(jax.random.key(2), (width, width))
   product = jax.jit(lambda x: (x @ weights) @ weights)
-  timed = lambda f, *x: min(_secs(f, *x) for _ in range(4))
+  timed = lambda f, *x: min(
+    measurement.secs_of(lambda: f(*x)) for _ in range(4)
+  )
   secs, limit = timed(score, params, embeddings), timed(product, embeddings)
   return {
     "num_prompts": num_prompts,
@@ -154,34 +144,17 @@ def scoring(num_prompts: int = 40_000, width: int = 1536) -> dict:
   }
 
 
-def _secs(function, *arguments) -> float:
-  started = time.perf_counter()
-  jax.block_until_ready(function(*arguments))
-  return time.perf_counter() - started
-
-
-def main(argv):
+def main() -> None:
   """Times and reports."""
-  del argv
+  args = measurement.parser(__doc__, rounds=60).parse_args()
   logging.set_verbosity(logging.ERROR)
+  started = machine.look()
   with tempfile.TemporaryDirectory() as folder:
-    steps = step_times(pathlib.Path(folder))
-  report = {
-    "date": time.strftime("%Y-%m-%d"),
-    "device": jax.devices()[0].device_kind,
-    "cpus": os.cpu_count(),
-    "load_average": os.getloadavg()[0],
-    "python": platform.python_version(),
-    "jax": jax.__version__,
-    "rounds": _ROUNDS.value,
-    "steps": steps,
-    "scoring": scoring(),
-  }
-  text = json.dumps(report, indent=1)
-  print(text)
-  if _OUT.value:
-    pathlib.Path(_OUT.value).write_text(text + "\n")
+    steps = step_times(pathlib.Path(folder), args.rounds)
+  report = measurement.record(args, started, steps=steps, scoring=scoring())
+  print(json.dumps(report, indent=1))
+  measurement.append(args.json, report)
 
 
 if __name__ == "__main__":
-  app.run(main)
+  main()

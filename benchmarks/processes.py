@@ -60,7 +60,7 @@ def missing(names: Sequence[str], environments: pathlib.Path) -> list[str]:
 def run(
   side: Side,
   arguments: Sequence[str],
-  environments: pathlib.Path,
+  environments: pathlib.Path | None,
   log: pathlib.Path,
 ) -> None:
   """Runs a side to its end.
@@ -68,7 +68,7 @@ def run(
   Args:
     side: what to start.
     arguments: beside its own; files by absolute paths.
-    environments: folder of the peers' environments.
+    environments: folder of the peers' environments; ours needs none.
     log: where its output goes.
 
   Raises:
@@ -107,7 +107,7 @@ def run(
 def report(
   side: Side,
   arguments: Sequence[str],
-  environments: pathlib.Path,
+  environments: pathlib.Path | None,
   file: pathlib.Path,
 ) -> dict:
   """Runs a side that writes JSON; arguments and errors as of `run`."""

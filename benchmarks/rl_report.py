@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 import math
 import statistics
 
-import numpy as np
-
 from benchmarks import flops
 from benchmarks import machine
+from benchmarks import tables
 from benchmarks import workload
 from benchmarks.sides import side
 
@@ -27,11 +26,6 @@ def pooled(reports: Sequence[dict], part: str) -> list[float]:
   return [value for round_secs in secs for value in round_secs]
 
 
-def quartiles(values: Sequence[float]) -> list[float]:
-  """First quartile, median, third quartile."""
-  return [float(x) for x in np.quantile(values, [0.25, 0.5, 0.75])]
-
-
 def summary(
   reports: Mapping[str, Sequence[dict]], size: workload.Size
 ) -> dict[str, dict]:
@@ -47,7 +41,7 @@ def summary(
   operations = flops.step_flops(size)
   found = {}
   for name, rounds in reports.items():
-    secs = {x: quartiles(pooled(rounds, x)) for x in parts_of(rounds[0])}
+    secs = {x: tables.quartiles(pooled(rounds, x)) for x in parts_of(rounds[0])}
     middle = {part: x[1] for part, x in secs.items()}
     rate = lambda part, middle=middle: (
       size.generated_tokens / middle[part] if part in middle else None
@@ -85,7 +79,7 @@ def table(sides: Mapping[str, dict]) -> str:
   head += ["tokens/s generate", "tokens/s step", "first step s"]
   head += ["peak RSS MiB", "peak device MiB", "share of peak, update"]
   head += ["share of peak, step", "other load"]
-  rows = [head, ["---"] * len(head)]
+  rows = []
   shown = lambda value, form: "" if value is None else format(value, form)
   for name, found in sides.items():
     cells = [name]
@@ -105,7 +99,7 @@ def table(sides: Mapping[str, dict]) -> str:
       shown(found["other_load_cpus"], ".2f"),
     ]
     rows.append(cells)
-  return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+  return tables.markdown(head, rows)
 
 
 def doubts(

@@ -18,111 +18,110 @@ first two; first steps compile, from no cache. The peak is that of plain matrix
 products in the process of ours, and `flops` says what it is divided into.
 """
 
-import json
-import os
+import argparse
+import functools
 import pathlib
-import time
-
-from absl import app
-from absl import flags
 
 from benchmarks import flops
 from benchmarks import machine
+from benchmarks import measurement
 from benchmarks import processes
 from benchmarks import rl_report
 from benchmarks import same
 from benchmarks import workload
+from benchmarks.sides import side
 
-# Of their own: other programs name theirs alike, and tests import both.
-_FLAGS = flags.FlagValues()
-_SIZE = flags.DEFINE_enum(
-  "size", "S", list(workload.SIZES), "Of the workload.", flag_values=_FLAGS
-)
-_PEERS = flags.DEFINE_list(
-  "peers",
-  ["trl", "tunix", "torch", "generate"],
-  "Sides beside ours.",
-  flag_values=_FLAGS,
-)
-_STEPS = flags.DEFINE_integer(
-  "steps", 8, "Steps of a run.", lower_bound=1, flag_values=_FLAGS
-)
-_ROUNDS = flags.DEFINE_integer(
-  "rounds", 3, "Runs of a side.", lower_bound=1, flag_values=_FLAGS
-)
-_ENVIRONMENTS = flags.DEFINE_string(
-  "environments", "", "Folder of benchmarks.peers.", flag_values=_FLAGS
-)
-_MICRO_BATCHES = flags.DEFINE_integer(
-  "micro_batches",
-  None,
-  "Passes of an update; left out: the size's own.",
-  flag_values=_FLAGS,
-)
-_OUR_MICRO_BATCHES = flags.DEFINE_integer(
-  "our_micro_batches",
-  None,
-  "Passes of our update alone: on a CPU the activations of few rows stay in"
-  " its caches. Left out: as all.",
-  flag_values=_FLAGS,
-)
-_DTYPE = flags.DEFINE_enum(
-  "dtype",
-  "auto",
-  ("auto", "float32", "bfloat16"),
-  "What sides compute in.",
-  flag_values=_FLAGS,
-)
-_WAIT = flags.DEFINE_float(
-  "wait_secs",
-  600.0,
-  "Longest wait for an idle machine before each run.",
-  flag_values=_FLAGS,
-)
-_SAME = flags.DEFINE_bool(
-  "same", True, "Compare the sides' numbers first.", flag_values=_FLAGS
-)
-_FOLDER = flags.DEFINE_string(
-  "folder",
-  "runs/rl_step",
-  "Where each run's report and log lie.",
-  flag_values=_FLAGS,
-)
-_NOTE = flags.DEFINE_string("note", "", "Kept in the JSON.", flag_values=_FLAGS)
-_JSON = flags.DEFINE_string(
-  "json",
-  "benchmarks/results/rl_step.json",
-  "List that the result joins.",
-  flag_values=_FLAGS,
-)
+
+def arguments() -> argparse.ArgumentParser:
+  """Flags of the program."""
+  flags = measurement.parser(
+    __doc__, rounds=3, file="benchmarks/results/rl_step.json", dtype=True
+  )
+  number = functools.partial(measurement.integer, flags)
+  flags.add_argument("--size", choices=list(workload.SIZES), default="S")
+  flags.add_argument(
+    "--peers",
+    type=lambda names: names.split(",") if names else [],
+    default=["trl", "tunix", "torch", "generate"],
+    help="sides beside ours (trl,tunix,torch,generate)",
+  )
+  number("--steps", 8, "steps of a run")
+  flags.add_argument(
+    "--environments",
+    type=pathlib.Path,
+    help="folder of benchmarks.peers",
+  )
+  number(
+    "--micro-batches",
+    None,
+    "passes of an update; left out: the size's own",
+  )
+  number(
+    "--our-micro-batches",
+    None,
+    "passes of our update alone: on a CPU the activations of few rows stay in"
+    " its caches; left out: as all",
+  )
+  flags.add_argument(
+    "--wait-secs",
+    type=float,
+    default=600.0,
+    help="longest wait for an idle machine before each run (600)",
+  )
+  flags.add_argument(
+    "--same",
+    action=argparse.BooleanOptionalAction,
+    default=True,
+    help="compare the sides' numbers first",
+  )
+  flags.add_argument(
+    "--folder",
+    type=pathlib.Path,
+    default=pathlib.Path("runs/rl_step"),
+    help="where each run's report and log lie (runs/rl_step)",
+  )
+  flags.add_argument("--note", default="", help="kept in the JSON")
+  return flags
+
+
+def commands(
+  args: argparse.Namespace, size: workload.Size, names: list[str]
+) -> dict[str, list[str]]:
+  """Arguments of each side's process."""
+  given = [f"--size={size.name}", f"--steps={args.steps}"]
+  given.append(f"--dtype={args.dtype}")
+  passes = dict.fromkeys(names, size.micro_batches)
+  passes["ours"] = args.our_micro_batches or size.micro_batches
+  return {name: [*given, f"--micro-batches={passes[name]}"] for name in names}
 
 
 def run_rounds(
-  names: list[str], arguments: list[str], folder: pathlib.Path
+  args: argparse.Namespace, sides: dict[str, list[str]]
 ) -> tuple[dict[str, list[dict]], dict[str, str]]:
   """All sides, round by round.
+
+  Args:
+    args: of `arguments`.
+    sides: of `commands`.
 
   Returns:
     Reports by side, and why a side failed; it is not tried again.
   """
-  reports, failed = {name: [] for name in names}, {}
-  environments = pathlib.Path(_ENVIRONMENTS.value)
-  for number in range(_ROUNDS.value):
-    for name in names if number % 2 == 0 else reversed(names):
+  reports, failed = {name: [] for name in sides}, {}
+  orders = measurement.orders(list(sides), args.rounds)
+  for number, names in enumerate(orders):
+    for name in names:
       if name in failed:
         continue
-      load = machine.wait_until_idle(_WAIT.value)
+      load = machine.wait_until_idle(args.wait_secs)
       if sentence := machine.warning(load):
         print(f"before {name}: {sentence}", flush=True)
-      own = []
-      if name == "ours" and _OUR_MICRO_BATCHES.value:
-        own = [f"--micro-batches={_OUR_MICRO_BATCHES.value}"]
       try:
         report = processes.report(
           processes.SIDES[name],
-          [*arguments, *own],
-          environments,
-          folder / f"{name}_{number}.json",
+          sides[name],
+          args.environments,
+          args.folder / f"{name}_{number}.json",
         )
       except RuntimeError as error:
         failed[name] = str(error)
@@ -137,16 +136,7 @@ def run_rounds(
   return {name: x for name, x in reports.items() if x}, failed
 
 
-def append(path: pathlib.Path, record: dict) -> None:
-  """Adds a record to a file that holds a list of them."""
-  held = json.loads(path.read_text()) if path.exists() else []
-  path.parent.mkdir(parents=True, exist_ok=True)
-  part = path.with_suffix(".part")
-  part.write_text(json.dumps([*held, record], indent=1) + "\n")
-  os.replace(part, path)
-
-
-def require(names: list[str]) -> None:
+def require(names: list[str], environments: pathlib.Path | None) -> None:
   """Ends the program with a sentence for what is not there."""
   for name in names:
     if name not in processes.SIDES:
@@ -154,24 +144,23 @@ def require(names: list[str]) -> None:
         f"--peers names {name!r}: choose among"
         f" {', '.join(x for x in processes.SIDES if x != 'ours')}"
       )
-  if len(names) > 1 and not _ENVIRONMENTS.value:
+  if len(names) == 1:
+    return
+  if not environments:
     raise SystemExit(
       "--environments is missing: give the folder of `python -m"
       " benchmarks.peers FOLDER`"
     )
-  folder = pathlib.Path(_ENVIRONMENTS.value)
-  if sentences := processes.missing(names, folder):
+  if sentences := processes.missing(names, environments):
     raise SystemExit("\n".join(sentences))
 
 
-def compared(names: list[str]) -> dict:
+def compared(names: list[str], environments: pathlib.Path) -> dict:
   """Differences of the sides' numbers; ends the program where they disagree."""
-  if not _SAME.value or len(names) < 2:
-    return {}
-  if processes.missing(["trl"], pathlib.Path(_ENVIRONMENTS.value)):
+  if processes.missing(["trl"], environments):
     print("not compared: the numbers to compare with are the trl environment's")
     return {}
-  found = same.differences(pathlib.Path(_ENVIRONMENTS.value), "S", names)
+  found = same.differences(environments, "S", names)
   for name, x in found.items():
     print(
       f"{name} against PyTorch: log-probabilities within {x['logprobs']:.1e},"
@@ -184,27 +173,17 @@ def compared(names: list[str]) -> dict:
   return found
 
 
-def main(argv):
+def main() -> None:
   """Compares, times and reports."""
-  del argv
-  names = list(dict.fromkeys(["ours", *_PEERS.value]))
-  require(names)
-  try:
-    size = workload.with_micro_batches(
-      workload.SIZES[_SIZE.value], _MICRO_BATCHES.value
-    )
-  except ValueError as error:
-    raise SystemExit(str(error)) from error
-  arguments = [
-    f"--size={size.name}",
-    f"--steps={_STEPS.value}",
-    f"--micro-batches={size.micro_batches}",
-    f"--dtype={_DTYPE.value}",
-  ]
-  differences = compared(names)
-  folder = pathlib.Path(_FOLDER.value)
-  folder.mkdir(parents=True, exist_ok=True)
-  reports, failed = run_rounds(names, arguments, folder)
+  args = arguments().parse_args()
+  names = list(dict.fromkeys(["ours", *args.peers]))
+  require(names, args.environments)
+  size = side.size_of(args)
+  differences = {}
+  if args.same and len(names) > 1:
+    differences = compared(names, args.environments)
+  args.folder.mkdir(parents=True, exist_ok=True)
+  reports, failed = run_rounds(args, commands(args, size, names))
   if "ours" not in reports:
     raise SystemExit("ours failed: there is nothing to compare with")
   ours = reports["ours"][0]
@@ -216,8 +195,8 @@ def main(argv):
     f"\nSize {size.name}: {size.parameters:,} parameters, {size.sequences}"
     f" sequences of {size.prompt_tokens} + {size.completion_tokens} tokens."
     f" Passes of an update: {size.micro_batches}, ours:"
-    f" {ours['micro_batches']}, rounds: {_ROUNDS.value}, steps of"
-    f" each: {_STEPS.value}. Seconds are medians [quartiles].\n"
+    f" {ours['micro_batches']}, rounds: {args.rounds}, steps of"
+    f" each: {args.steps}. Seconds are medians [quartiles].\n"
   )
   print(rl_report.table(sides))
   print(
@@ -226,24 +205,23 @@ def main(argv):
     f" {peak / 1e9:,.0f} GFLOP/s on this machine."
   )
   print(*doubts, sep="\n")
-  append(
-    pathlib.Path(_JSON.value),
+  # Load and versions are the sides' own, told by each of them.
+  measurement.append(
+    args.json,
     {
-      "date": time.strftime("%Y-%m-%d"),
+      **measurement.occasion(ours["device"]),
       "size": size.name,
-      "steps": _STEPS.value,
-      "rounds": _ROUNDS.value,
+      "steps": args.steps,
+      "rounds": args.rounds,
       "micro_batches": size.micro_batches,
       "our_micro_batches": ours["micro_batches"],
-      "device": ours["device"],
-      "machine": machine.description(),
       "same": differences,
       "flops": operations,
       "matmul_flops_per_s": peak,
       "sides": sides,
       "failed": failed,
       "doubts": doubts,
-      "note": _NOTE.value,
+      "note": args.note,
     },
   )
   if failed:
@@ -251,7 +229,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  app.run(
-    main,
-    flags_parser=lambda argv: flags.FLAGS(_FLAGS(argv, known_only=True)),
-  )
+  main()

@@ -1,13 +1,21 @@
-"""Training runs as processes, one folder each; done ones are kept."""
+"""Training runs: as processes, one folder each, and opened again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import os
 import pathlib
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from rlvr_jax import checkpoints
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import programs as programs_lib
+from rlvr_jax import records
+from rlvr_jax import sharding
+from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.data import tasks
 
 _DRAWS = 10_000
 
@@ -47,6 +55,52 @@ def train(
       command, check=True, stdout=file, stderr=file, env=environment
     )
   return folder
+
+
+class Opened(NamedTuple):
+  """What a run is made of.
+
+  Attributes:
+    experiment: its settings and method.
+    task: its data.
+    programs: what it compiles.
+  """
+
+  experiment: experiment_lib.Experiment
+  task: tasks.Task
+  programs: programs_lib.Programs
+
+
+def prepared(
+  config: Mapping[str, Any], data: pathlib.Path, hints: Sequence[str] = ()
+) -> Opened:
+  """A run of a config.
+
+  Args:
+    config: resolved experiment file.
+    data: where the data set's files lie, or will.
+    hints: what a teacher is shown.
+  """
+  experiment = experiment_lib.load(config)
+  run = experiment.run
+  task = tasks.load_task(run.data, run.rollout.completion_tokens, data, hints)
+  mesh = sharding.make_mesh(run.mesh)
+  programs = programs_lib.make_programs(experiment, task, mesh)
+  return Opened(experiment, task, programs)
+
+
+def opened(folder: pathlib.Path, hints: Sequence[str] = ()) -> Opened:
+  """The run of a folder."""
+  config = workdir_lib.read_config(folder)
+  return prepared(config, folder / workdir_lib.DATA, hints)
+
+
+def newest_state(
+  folder: pathlib.Path, programs: programs_lib.Programs
+) -> records.TrainState:
+  """What the newest checkpoint of a folder holds."""
+  with checkpoints.Checkpoints(folder / workdir_lib.CHECKPOINTS, 2) as saved:
+    return saved.restore(saved.latest_step(), programs.train.abstract)
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

@@ -13,14 +13,15 @@ All sizes take turns in one process; times are medians.
 import argparse
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks import decode
 from benchmarks import flops
 from benchmarks import machine
+from benchmarks import measurement
 from benchmarks import workload
 from benchmarks.sides import ours
 from benchmarks.sides import side
@@ -133,7 +134,7 @@ def measure(
   }
   secs = {
     kind: float(np.median(x))
-    for kind, x in decode.interleaved(kinds, rounds).items()
+    for kind, x in measurement.interleaved(kinds, rounds).items()
   }
   found = {}
   for name, axis in sizes.items():
@@ -174,20 +175,12 @@ def table(found: dict[str, Any]) -> str:
 
 def arguments() -> argparse.ArgumentParser:
   """Flags of the program."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  flags = measurement.parser(
+    __doc__, rounds=9, file="benchmarks/results/scaling.json", dtype=True
   )
-  number = lambda name, default, text: parser.add_argument(
-    name, type=int, default=default, help=f"{text} ({default})"
-  )
-  parser.add_argument(
-    "--dtype",
-    choices=("auto", "float32", "bfloat16"),
-    default="auto",
-    help="auto: float32 on a CPU, bfloat16 elsewhere",
-  )
-  number("--rounds", 9, "calls of each kind")
-  number("--values", 4, "of each size")
+  number = functools.partial(measurement.integer, flags)
+  # Fewer have no slope.
+  number("--values", 4, "of each size", least=2)
   number("--layers", 1, "of every model")
   number("--width", 64, "smallest; a multiple of 64")
   # From here on tokens are gathered: below 257 they are multiplied.
@@ -196,32 +189,25 @@ def arguments() -> argparse.ArgumentParser:
   number("--samples", 8, "completions of a prompt")
   number("--prompt-tokens", 16, "longest prompt")
   number("--completion-tokens", 16, "shortest completion")
-  parser.add_argument(
-    "--json",
-    default="benchmarks/results/scaling.json",
-    help="list that the result joins; empty: nowhere",
-  )
-  return parser
+  return flags
 
 
 def main() -> None:
   """Measures and reports."""
   args = arguments().parse_args()
-  if args.width < 1 or args.width % (2 * _HEAD_DIM):
+  if args.width % (2 * _HEAD_DIM):
     raise SystemExit(
       f"--width is {args.width}: choose a multiple of {2 * _HEAD_DIM}"
     )
-  if args.values < 2:
-    raise SystemExit(f"--values is {args.values}: two or more have a slope")
   dtype = side.dtype_of(args, jax.default_backend() == "cpu")
   started = machine.look()
   base = base_size(args)
   found = measure(axes(base, args.values), dtype, args.rounds)
   print(table(found))
-  report = decode.record(
+  report = measurement.record(
     args, started, dtype=dtype, base=dataclasses.asdict(base), results=found
   )
-  decode.finish(args.json, report)
+  measurement.append(args.json, report)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ of three numbers, and on four numbers as problems of another domain.
 """
 
 from concurrent import futures
-import json
 import pathlib
 import time
 
@@ -24,24 +23,17 @@ from absl import flags
 from absl import logging
 import jax
 import jax.numpy as jnp
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # before pyplot: no screen is needed
-
-from matplotlib import pyplot
-
+from benchmarks import measurement
 from benchmarks import runs
+from benchmarks import self_distillation_report
 from rlvr_jax import checkpoints
-from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import keys
-from rlvr_jax import programs as programs_lib
 from rlvr_jax import rewards
-from rlvr_jax import sharding
 from rlvr_jax import verbalization
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.analysis import information
-from rlvr_jax.data import tasks
 from rlvr_jax.data import templates
 from rlvr_jax.metrics import writers
 from rlvr_jax.models import transformer
@@ -103,17 +95,9 @@ def coverage_run(
 
 def ladder(warm: pathlib.Path) -> dict[str, dict[str, float]]:
   """The initial model behind each context: score, length, doubt, richness."""
-  experiment = experiment_lib.load(workdir_lib.read_config(warm))
+  hints = tuple(filter(None, CONTEXTS.values()))
+  experiment, task, programs = runs.opened(warm, hints)
   run = experiment.run
-  task = tasks.load_task(
-    run.data,
-    run.rollout.completion_tokens,
-    warm / workdir_lib.DATA,
-    tuple(filter(None, CONTEXTS.values())),
-  )
-  programs = programs_lib.make_programs(
-    experiment, task, sharding.make_mesh(run.mesh)
-  )
   with checkpoints.Checkpoints(warm / workdir_lib.WARM_START, 1) as saved:
     params = saved.restore(
       saved.latest_step(), programs.warm_start.abstract
@@ -198,76 +182,6 @@ def outcome(folder: pathlib.Path) -> dict[str, float]:
   return found
 
 
-def report(ladders, sweep) -> str:
-  """Both tables as Markdown, means over seeds."""
-  mean = lambda rows, name: np.mean([row[name] for row in rows])
-  lines = [
-    "| context | score | length | doubts per response | doubts per 1k tokens"
-    " | information richness (nats) |",
-    "|---|---|---|---|---|---|",
-  ]
-  for name in CONTEXTS:
-    rows = [found[name] for found in ladders]
-    lines.append(
-      f"| {name} | {mean(rows, 'score'):.3f} | {mean(rows, 'length'):.1f}"
-      f" | {mean(rows, 'doubts'):.2f} | {mean(rows, 'doubts_per_1k'):.1f}"
-      f" | {mean(rows, 'richness'):.2f} |"
-    )
-  lines += [
-    "",
-    "| method | problems | training score | held-out: pass@1 | change | doubts"
-    " per 1k | other domain: pass@1 | change | doubts per 1k |",
-    "|---|---|---|---|---|---|---|---|---|",
-  ]
-  for (arm, size), rows in sweep.items():
-    cells = [f"{mean(rows, 'train/accuracy'):.3f}"]
-    for suite in ("eval", "ood"):
-      change = [
-        row[f"{suite}/pass_at_1/end"] - row[f"{suite}/pass_at_1/start"]
-        for row in rows
-      ]
-      middle, low, high = runs.interval(change)
-      cells += [
-        f"{mean(rows, f'{suite}/pass_at_1/end'):.3f}",
-        f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]",
-        f"{mean(rows, f'{suite}/doubts_per_1k/start'):.1f} to"
-        f" {mean(rows, f'{suite}/doubts_per_1k/end'):.1f}",
-      ]
-    lines.append(f"| {arm} | {size} | " + " | ".join(cells) + " |")
-  return "\n".join(lines)
-
-
-def draw(sweep, path: pathlib.Path) -> None:
-  """Scores and doubts over coverage, one line per method."""
-  sizes = list(dict.fromkeys(size for _, size in sweep))
-  panels = (
-    ("train/accuracy", "score on training problems", ""),
-    ("eval/pass_at_1/end", "held-out pass@1", "eval/pass_at_1/start"),
-    ("ood/pass_at_1/end", "other domain pass@1", "ood/pass_at_1/start"),
-    (
-      "eval/doubts_per_1k/end",
-      "doubts per 1k tokens, held-out",
-      "eval/doubts_per_1k/start",
-    ),
-  )
-  figure, axes = pyplot.subplots(1, 4, figsize=(16, 3.6))
-  for axis, (name, title, start) in zip(axes, panels, strict=True):
-    for arm in dict.fromkeys(arm for arm, _ in sweep):
-      values = np.array([[r[name] for r in sweep[arm, s]] for s in sizes])
-      axis.plot(sizes, values.mean(axis=1), marker="o", label=arm)
-      axis.fill_between(
-        sizes, values.min(axis=1), values.max(axis=1), alpha=0.15
-      )
-    if start:
-      level = np.mean([row[start] for rows in sweep.values() for row in rows])
-      axis.axhline(level, color="black", linestyle=":", label="warm start")
-    axis.set(title=title, xlabel="training problems", ylim=(0, None))
-  axes[0].legend()
-  figure.tight_layout()
-  figure.savefig(path, dpi=110)
-  pyplot.close(figure)
-
-
 def main(argv):
   """Warm starts, the ladder, the sweep; then tables and picture."""
   del argv
@@ -296,7 +210,7 @@ def main(argv):
   for (arm, size, _), path in zip(jobs, done, strict=True):
     sweep[arm, size].append(outcome(path))
   ladders = [ladder(path) for path in warm]
-  print(report(ladders, sweep))
+  print(self_distillation_report.text(ladders, sweep))
   print(f"{time.time() - started:.0f} s")
   if _OUT.value:
     found = {
@@ -311,8 +225,8 @@ def main(argv):
       ],
     }
     out = pathlib.Path(_OUT.value)
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    draw(sweep, out.with_suffix(".png"))
+    measurement.write(out.with_suffix(".json"), found)
+    self_distillation_report.draw(sweep, out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -187,6 +187,15 @@ def reward(completion: str, answer: int) -> float:
   return float((sum(map(ord, completion)) + answer) % 2 == 0)
 
 
+def rewards_of(prompts, completions, answer, **_) -> list[float]:
+  """`reward` of many, as the peers' trainers call it."""
+  del prompts
+  return [
+    reward(text, int(right))
+    for text, right in zip(completions, answer, strict=True)
+  ]
+
+
 def odd_ids(size: Size) -> np.ndarray:
   """bool[V], true for ids whose code point is odd: `reward` of token ids."""
   codes = [0] * len(SPECIAL_TOKENS) + [ord(x) for x in alphabet(size)]

@@ -1,6 +1,24 @@
 """How far a side's numbers are from those of `sides.torch_oracle`."""
 
+import argparse
+import json
+import pathlib
+
 import numpy as np
+
+from benchmarks.sides import side
+
+
+def arguments(description: str) -> argparse.Namespace:
+  """A side's flags, and the oracle's file."""
+  flags = side.parser(description)
+  flags.add_argument("--file", required=True, help="of torch_oracle")
+  return flags.parse_args()
+
+
+def write(args: argparse.Namespace, found: dict[str, float]) -> None:
+  """Writes differences as JSON."""
+  pathlib.Path(args.json).write_text(json.dumps(found) + "\n")
 
 
 def differences(

@@ -6,6 +6,7 @@ unless --compile-cache names one.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 from flax import linen as nn
@@ -13,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import measurement
 from benchmarks import workload
+from benchmarks.sides import jax_device
 from benchmarks.sides import matmul_peak
 from benchmarks.sides import side
 from experiments import grpo
@@ -29,9 +32,10 @@ from rlvr_jax.models import transformer
 from rlvr_jax.rewards import verdicts
 from rlvr_jax.rollouts import sampler
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 # Layers beyond this are compiled as one.
 _UNROLLED_LAYERS = 16
+# What makes a token's probability 0.
+_NEVER = -1e9
 
 
 class Programs(NamedTuple):
@@ -116,27 +120,62 @@ def verifier(size: workload.Size):
   return parity_outcomes
 
 
+def logit_bias(vocab: int, stop_probability: float = 0.0) -> np.ndarray:
+  """f32[V] that, added to equal logits, makes them stop so often.
+
+  Pads and unknowns are never drawn; the other tokens share the rest evenly.
+  """
+  bias = np.zeros(vocab, np.float32)
+  bias[list(workload.NEVER_SAMPLED)] = _NEVER
+  others = vocab - len(workload.NEVER_SAMPLED)
+  if stop_probability:
+    odds = stop_probability / (1 - stop_probability)
+    bias[workload.EOS_ID] = math.log(odds * others)
+  return bias
+
+
+def sample(
+  experiment: experiment_lib.Experiment,
+  config: sampler.SamplerConfig,
+  params: Any,
+  prompts: records.PromptBatch,
+  *,
+  step: jax.Array | int = 0,
+  stop_probability: float = 0.0,
+) -> records.RolloutBatch:
+  """The sampler on the workload's prompts.
+
+  Args:
+    experiment: of `experiment`.
+    config: of the sampler.
+    params: of the model.
+    prompts: of `prompt_batch`.
+    step: i32[], whose random numbers.
+    stop_probability: of `logit_bias`.
+  """
+  run = experiment.run
+  bias = logit_bias(run.model.vocab_size, stop_probability)
+  return sampler.generate(
+    transformer.Transformer(run.model),
+    params,
+    prompts,
+    keys.stream_key(run.seed, "sample", step),
+    config=config,
+    stop_ids=(workload.EOS_ID,),
+    pad_id=workload.PAD_ID,
+    logit_bias=jnp.asarray(bias),
+  )
+
+
 def programs(
   size: workload.Size, experiment: experiment_lib.Experiment
 ) -> Programs:
   """The step's functions."""
   run, method, _ = experiment
-  model = transformer.Transformer(run.model)
   verify = verifier(size)
-  bias = np.zeros(size.vocab, np.float32)
-  bias[list(workload.NEVER_SAMPLED)] = -1e9
 
-  def sample(params, prompts, step):
-    return sampler.generate(
-      model,
-      params,
-      prompts,
-      keys.stream_key(run.seed, "sample", step),
-      config=run.rollout,
-      stop_ids=(workload.EOS_ID,),
-      pad_id=workload.PAD_ID,
-      logit_bias=jnp.asarray(bias),
-    )
+  def sample_step(params, prompts, step):
+    return sample(experiment, run.rollout, params, prompts, step=step)
 
   def judge(rollouts):
     outcomes = rewards.device_outcomes(rollouts, verify)
@@ -144,14 +183,14 @@ def programs(
 
   train_step = functools.partial(
     update.train_step,
-    model=model,
+    model=transformer.Transformer(run.model),
     method=method,
     optimizer=optimizers.make_optimizer(run.optimizer),
     config=run.updates,
     temperature=run.rollout.temperature,
   )
   return Programs(
-    sample=jax.jit(sample),
+    sample=jax.jit(sample_step),
     judge=jax.jit(judge),
     train_step=jax.jit(train_step, donate_argnums=0),
   )
@@ -169,6 +208,11 @@ def fresh_state(experiment: experiment_lib.Experiment) -> records.TrainState:
     return state_lib.around(nn.unbox(params), run.seed, optimizer)
 
   return jax.jit(fresh)()
+
+
+def fresh_params(experiment: experiment_lib.Experiment) -> Any:
+  """A new model; the compiler leaves its optimizer out."""
+  return jax.jit(lambda: fresh_state(experiment).params)()
 
 
 def parameters(params: Any) -> int:
@@ -235,16 +279,14 @@ def main():
   found = run_steps(
     size, experiment(size, dtype, args.remat), args.steps, clock
   )
-  peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
   report = side.report(
     args,
     size,
     clock,
     name="ours",
-    device=device.device_kind,
     dtype=dtype,
-    packages=PACKAGES,
-    peak_device_mib=peak / 2**20 if peak else None,
+    packages=measurement.PACKAGES,
+    **jax_device.told(device),
     **found,
   )
   report["compile_cache"] = bool(args.compile_cache)

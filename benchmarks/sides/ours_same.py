@@ -4,8 +4,6 @@ Weights come in by the names that a checkpoint of transformers has; credit,
 loss and gradient are those of the train step, rewards being all it is given.
 """
 
-import json
-import pathlib
 from typing import Any
 
 from flax import traverse_util
@@ -88,9 +86,7 @@ def keeping_gradients() -> optax.GradientTransformation:
 
 def main():
   """Writes differences as JSON."""
-  flags = side.parser(__doc__)
-  flags.add_argument("--file", required=True, help="of torch_oracle")
-  args = flags.parse_args()
+  args = agreement.arguments(__doc__)
   size = side.size_of(args)
   jax.config.update("jax_default_matmul_precision", "highest")
   oracle = np.load(args.file)
@@ -120,7 +116,7 @@ def main():
     oracle, np.asarray(logprobs), taken(gradient, run.model)
   )
   differences["loss"] = abs(float(loss) - float(oracle["loss"]))
-  pathlib.Path(args.json).write_text(json.dumps(differences) + "\n")
+  agreement.write(args, differences)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,18 @@ def parser(description: str) -> argparse.ArgumentParser:
     type=int,
     help="forward and backward passes of an update; left out: the size's own",
   )
+  add_dtype(flags)
+  return flags
+
+
+def add_dtype(flags: argparse.ArgumentParser) -> None:
+  """Adds the flag that `dtype_of` reads."""
   flags.add_argument(
     "--dtype",
     choices=("auto", "float32", "bfloat16"),
     default="auto",
     help="auto: float32 on a CPU, bfloat16 elsewhere",
   )
-  return flags
 
 
 def size_of(args: argparse.Namespace) -> workload.Size:

@@ -30,15 +30,6 @@ class StepTimer(transformers.TrainerCallback):
     self.clock.add_rest("update", "step", "rollout")
 
 
-def reward(prompts, completions, answer, **_):
-  """The workload's reward, in TRL's form."""
-  del prompts
-  return [
-    workload.reward(text, right)
-    for text, right in zip(completions, answer, strict=True)
-  ]
-
-
 def config(
   size: workload.Size, args, setting: torch_model.Setting, folder: str
 ) -> trl.GRPOConfig:
@@ -96,7 +87,7 @@ def main():
   with tempfile.TemporaryDirectory() as folder:
     trainer = trl.GRPOTrainer(
       model=model,
-      reward_funcs=reward,
+      reward_funcs=workload.rewards_of,
       args=config(size, args, setting, folder),
       train_dataset=datasets.Dataset.from_list(rows),
       processing_class=tokenizer_lib.make(size),

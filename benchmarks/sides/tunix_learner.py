@@ -11,6 +11,7 @@ from tunix.rl.rollout import base_rollout
 from tunix.rl.rollout import vanilla_rollout
 
 from benchmarks import workload
+from benchmarks.sides import jax_device
 from benchmarks.sides import side
 from benchmarks.sides import tokenizer as tokenizer_lib
 from benchmarks.sides import tunix_model
@@ -32,15 +33,6 @@ def dataset(size: workload.Size, steps: int, rollout_config):
     rollout_config.seed = workload.SEED + step
     texts, answers = zip(*workload.problems(size, step), strict=True)
     yield {"prompts": np.array(texts), "answer": np.array(answers)}
-
-
-def reward(prompts, completions, answer, **_):
-  """The workload's reward, in Tunix's form."""
-  del prompts
-  return [
-    workload.reward(text, int(right))
-    for text, right in zip(completions, answer, strict=True)
-  ]
 
 
 def cluster(size: workload.Size, model, rollout_config, steps: int):
@@ -142,7 +134,9 @@ def main():
   vanilla_rollout.sampler.Sampler = FullLengthSampler
   roles = cluster(size, model, rollout_config, args.steps)
   learner = grpo_learner.GRPOLearner(
-    rl_cluster=roles, reward_fns=reward, algo_config=algorithm(size)
+    rl_cluster=roles,
+    reward_fns=workload.rewards_of,
+    algo_config=algorithm(size),
   )
   clock = side.Clock()
   actor = lambda: roles.actor_trainer.model
@@ -153,8 +147,6 @@ def main():
     float(x)
     for x in roles._rl_metrics_logger.get_metric_history("actor", name, "train")
   ]
-  device = jax.local_devices()[0]
-  peak = (device.memory_stats() or {}).get("peak_bytes_in_use")
   side.write(
     args,
     side.report(
@@ -162,11 +154,9 @@ def main():
       size,
       clock,
       name="tunix",
-      device=device.device_kind,
       dtype=dtype.name,
       parameters=parameters,
       packages=tunix_model.PACKAGES,
-      peak_device_mib=peak / 2**20 if peak else None,
       checks={
         "completion_tokens": sorted(lengths),
         "loss": logged("loss"),
@@ -174,6 +164,7 @@ def main():
         "updates": roles.actor_trainer.train_steps,
         "weights_moved": not np.array_equal(before, after),
       },
+      **jax_device.told(jax.local_devices()[0]),
     ),
   )
 

@@ -1,8 +1,5 @@
 """Tunix's log-probabilities and gradient of a file that PyTorch wrote."""
 
-import json
-import pathlib
-
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -44,9 +41,7 @@ def taken(state, oracle, size: workload.Size) -> dict[str, np.ndarray]:
 
 def main():
   """Writes differences as JSON."""
-  flags = side.parser(__doc__)
-  flags.add_argument("--file", required=True, help="of torch_oracle")
-  args = flags.parse_args()
+  args = agreement.arguments(__doc__)
   size = side.size_of(args)
   # The other sides' products are exact on an accelerator too.
   jax.config.update("jax_default_matmul_precision", "highest")
@@ -78,7 +73,7 @@ def main():
   differences = agreement.differences(
     oracle, np.asarray(logprobs), taken(gradient, oracle, size)
   )
-  pathlib.Path(args.json).write_text(json.dumps(differences) + "\n")
+  agreement.write(args, differences)
 
 
 if __name__ == "__main__":
