@@ -97,6 +97,20 @@ class Programs(NamedTuple):
   task: tasks.Task
 
 
+class Call(NamedTuple):
+  """A program and what it is called with.
+
+  Attributes:
+    function: of `Programs`.
+    args: shapes of its arrays.
+    static: what follows them.
+  """
+
+  function: Callable[..., Any]
+  args: tuple[Any, ...]
+  static: tuple[Any, ...] = ()
+
+
 def make_programs(
   experiment: experiment_lib.Experiment,
   task: tasks.Task,
@@ -122,7 +136,7 @@ def make_programs(
     f"config.prompts_per_step is {run.prompts_per_step}, but there are"
     f" {num_prompts} training prompts: lower it",
   )
-  model = transformer.Transformer(run.model)
+  model = transformer.Transformer(run.model, sharding.partition(mesh))
   verify = None
   if not judge_texts:
     verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
@@ -337,46 +351,53 @@ def make_programs(
 
 
 def _on_device(task: tasks.Task, where: jax.sharding.Sharding) -> tasks.Task:
-  """The task with its arrays on all devices."""
+  """The task with its arrays on all devices; shapes stay shapes."""
   names_of_sets = ("train", "validation", "test", "out_of_domain")
   sets = {name: getattr(task, name) for name in names_of_sets}
+  if isinstance(jax.tree.leaves(sets)[0], jax.ShapeDtypeStruct):
+    return task
   return task._replace(**jax.device_put(sets, where))
 
 
-def trace(programs: Programs) -> None:
+def trace(programs: Programs) -> dict[str, Call]:
   """Follows the shapes through a step, before anything is computed.
 
   A setting that a function refuses is refused here, at the cost of a second
   that the first step then saves.
 
+  Returns:
+    The step's programs in their order, with the shapes that each is called
+    with.
+
   Raises:
     errors.UserError: with the name, the value and the remedy.
   """
+  calls = {}
+
+  def shapes(name: str, *args, static: tuple = ()):
+    function = getattr(programs, name)
+    calls[name] = Call(function, args, static)
+    return jax.eval_shape(lambda *x: function(*x, *static), *args)
+
   state, prompts = programs.train.abstract, programs.task.train.prompts
   if programs.embed:
+    shapes("embed", state.params, prompts)
     prompts = prompts.replace(embeddings=programs.embeddings)
   measured = None
   if programs.pool_size:
-    pool = jax.eval_shape(
-      lambda *x: programs.pool(*x, programs.pool_size),
-      prompts,
-      state.seed,
-      state.step,
-    )
-    measured, _ = jax.eval_shape(
-      programs.measure, state.params, state.seed, state.step, pool
-    )
+    size = (programs.pool_size,)
+    pool = shapes("pool", prompts, state.seed, state.step, static=size)
+    measured, _ = shapes("measure", state.params, state.seed, state.step, pool)
   number = jax.ShapeDtypeStruct((), jnp.int32)
-  plan, replay, _ = jax.eval_shape(
-    programs.plan, state, prompts, measured, number
-  )
-  rollouts, _ = jax.eval_shape(
-    programs.collect, state.params, state.seed, state.step, plan.prompts
+  plan, replay, _ = shapes("plan", state, prompts, measured, number)
+  rollouts, _ = shapes(
+    "collect", state.params, state.seed, state.step, plan.prompts
   )
   state = state.replace(replay=replay)
   if programs.teach:
-    rollouts, _ = jax.eval_shape(programs.teach, state, rollouts)
-  jax.eval_shape(programs.train_step, state, rollouts, plan.replayed)
+    rollouts, _ = shapes("teach", state, rollouts)
+  shapes("train_step", state, rollouts, plan.replayed)
+  return calls
 
 
 def _phase(

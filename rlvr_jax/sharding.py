@@ -1,5 +1,6 @@
 """Where arrays live: one mesh, and one table from logical to mesh axes."""
 
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 
 from rlvr_jax import errors
+from rlvr_jax import ops
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,14 +42,21 @@ RULES = (
 )
 
 
-def make_mesh(config: MeshConfig) -> Mesh:
+def make_mesh(
+  config: MeshConfig, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
   """The mesh of the first data * fsdp * tensor devices.
+
+  Args:
+    config: devices along each axis.
+    devices: to choose from; None takes all of this process's backend.
 
   Raises:
     errors.UserError: if there are fewer devices.
   """
   shape = (config.data, config.fsdp, config.tensor)
-  wanted, devices = int(np.prod(shape)), jax.devices()
+  devices = devices or jax.devices()
+  wanted = int(np.prod(shape))
   if wanted > len(devices):
     raise errors.UserError(
       f"config.mesh takes {wanted} devices (data {config.data} x fsdp"
@@ -60,6 +69,11 @@ def make_mesh(config: MeshConfig) -> Mesh:
     axis_types=(AxisType.Auto,) * len(AXES),
     devices=devices[:wanted],
   )
+
+
+def partition(mesh: Mesh) -> ops.Partition:
+  """How the kernels split their arrays."""
+  return ops.Partition(mesh, *ROWS, AXES[-1])
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:

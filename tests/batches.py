@@ -1,10 +1,21 @@
-"""A random batch with every field that a method may name."""
+"""Random batches with all fields, and small methods to run on them."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from rlvr_jax import advantages as advantages_lib
+from rlvr_jax import credit
+from rlvr_jax import losses
+from rlvr_jax import objective as objective_lib
 from rlvr_jax import records
 from tests import testing
+
+_bound = objective_lib.bound
+GRPO = objective_lib.Objective(
+  advantage=_bound(advantages_lib.grpo_advantages),
+  token_loss=_bound(losses.ppo_clip),
+)
 
 
 def fields(*, moved: bool = True, **changes) -> dict[str, jax.Array]:
@@ -79,3 +90,29 @@ def credited_fields() -> dict[str, jax.Array]:
     "teacher_clip": jnp.asarray(1.0),
     "inv_temp": jnp.asarray(2.0),
   }
+
+
+def by_length(lengths, **fields):
+  """Fields of rows of given lengths; log-probabilities of -1, -2, -3, ..."""
+  inside = np.arange(max(lengths))[None] < np.asarray(lengths)[:, None]
+  mask = testing.floats(inside)
+  logprobs = -mask * jnp.arange(1.0, 1.0 + mask.shape[1])[None]
+  rows = len(lengths)
+  return {
+    "completion_mask": mask,
+    "valid": jnp.ones(rows),
+    "group_ids": jnp.arange(rows, dtype=jnp.int32) // 2,
+    "logprobs": logprobs,
+    "old_logprobs": logprobs,
+  } | {name: testing.floats(value) for name, value in fields.items()}
+
+
+def gradient(method, fields, name="logprobs"):
+  """Of a method's whole loss with respect to one of its fields."""
+  value = lambda x: credit.whole_loss(method, fields | {name: x})[0]
+  return jax.jit(jax.grad(value))(fields[name])
+
+
+def plain_rewards(*, rewards):
+  """Advantages that are the rewards themselves."""
+  return rewards

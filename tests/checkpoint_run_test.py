@@ -1,7 +1,6 @@
 """A run from a checkpoint folder and files of problems, from outside."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ import pytest
 
 from rlvr_jax import workdir
 from tests import made_checkpoint
+from tests import runs
 
 _CACHE = tempfile.TemporaryDirectory()
 
@@ -28,14 +28,7 @@ def _program(module, *arguments, devices=1):
     text=True,
     timeout=200,
     check=False,
-    env=os.environ
-    | {
-      "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0"
-      f" --xla_force_host_platform_device_count={devices}",
-      "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    },
+    env=runs.environment(_CACHE.name, devices),
   )
 
 
@@ -63,11 +56,6 @@ def _train(root, folder, *extra, devices=1, method="grpo"):
   )
 
 
-def _lines(folder):
-  text = (folder / workdir.METRICS).read_text()
-  return [json.loads(line) for line in text.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def reference(root):
   done = _train(root, root / "reference")
@@ -76,7 +64,7 @@ def reference(root):
 
 
 def test_it_learns_from_what_the_verifier_says(reference):
-  lines = _lines(reference)
+  lines = runs.lines(reference)
   assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
   for line in lines[1:]:
     assert 0 < line["train/accuracy"] < 1
@@ -107,7 +95,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_run(root, reference, method):
   def trained(folder):
     return [
       {k: v for k, v in line.items() if not k.startswith("eval/")}
-      for line in _lines(folder)
+      for line in runs.lines(folder)
     ]
 
   assert trained(folder) == trained(whole)
@@ -118,7 +106,7 @@ def test_rows_over_devices_are_judged_alike(root, reference):
   mesh = ["--config.mesh.data=2", "--config.mesh.fsdp=2"]
   done = _train(root, folder, *mesh, "--config.num_steps=1", devices=4)
   assert done.returncode == 0, done.stderr
-  ours, theirs = _lines(folder)[1], _lines(reference)[1]
+  ours, theirs = runs.lines(folder)[1], runs.lines(reference)[1]
   for name in ("train/accuracy", "rollout/tokens", "rollout/truncated_frac"):
     assert ours[name] == theirs[name]
   assert ours["policy/grad_norm"] == pytest.approx(
@@ -129,7 +117,7 @@ def test_rows_over_devices_are_judged_alike(root, reference):
 def test_a_teacher_is_told_within_the_chat(root):
   done = _train(root, root / "taught", "--config.num_steps=1", method="rlrt")
   assert done.returncode == 0, done.stderr
-  last = _lines(root / "taught")[-1]
+  last = runs.lines(root / "taught")[-1]
   assert last["teacher/active_row_frac"] > 0
   assert last["teacher/d_hat_mean"] != 0
 
@@ -157,7 +145,7 @@ def test_it_is_evaluated_and_exported(root, reference):
   done = _program("evaluate", f"--workdir={reference}")
   assert done.returncode == 0, done.stderr
   found = json.loads((reference / "evaluation.json").read_text())
-  last = _lines(reference)[-1]
+  last = runs.lines(reference)[-1]
   assert found["metrics"]["pass_at_1"] == pytest.approx(
     last["eval/pass_at_1"], abs=1e-6
   )

@@ -5,19 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlvr_jax import advantages
 from rlvr_jax import credit
 from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import records
 from rlvr_jax import token_weights
+from tests import batches
 from tests import testing
 
 _bound = objective_lib.bound
-_GRPO = objective_lib.Objective(
-  advantage=_bound(advantages.grpo_advantages),
-  token_loss=_bound(losses.ppo_clip),
-)
+_GRPO = batches.GRPO
 
 
 def _fields(**changes):

@@ -1,7 +1,6 @@
 """The program from outside: runs, stops, kills, resumes, refusals."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from rlvr_jax import workdir
+from tests import runs
 
 # A run of seconds: a small model, and a verifier that a fresh one satisfies
 # half of the time, so that every step has a gradient. PACED-RL, since it has
@@ -32,6 +32,7 @@ _SMALL = [
   "--config.model.mlp_width=24",
   "--config.model.num_layers=1",
   "--config.prompts_per_step=8",
+  "--config.updates.num_micro_batches=1",
   "--config.rollout.num_generations=4",
   "--config.warm_start.num_steps=20",
   "--config.warm_start.validate_every_steps=10",
@@ -60,15 +61,7 @@ def _start(
     stdout=subprocess.PIPE,
     stderr=subprocess.PIPE,
     text=True,
-    env=os.environ
-    | {
-      "JAX_PLATFORMS": "cpu",
-      # Compiles as quick as in the rest of the suite.
-      "XLA_FLAGS": "--xla_backend_optimization_level=0"
-      f" --xla_force_host_platform_device_count={devices}",
-      "JAX_COMPILATION_CACHE_DIR": _CACHE.name,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    },
+    env=runs.environment(_CACHE.name, devices),
   )
 
 
@@ -76,11 +69,6 @@ def _run(folder, *extra, **settings):
   process = _start(folder, *extra, **settings)
   out, err = process.communicate(timeout=200)
   return process.returncode, out, err
-
-
-def _lines(folder, name=workdir.METRICS):
-  text = (folder / name).read_text()
-  return [json.loads(line) for line in text.splitlines()]
 
 
 def _wait_for_step(process, folder, step):
@@ -121,7 +109,7 @@ def reference(tmp_path_factory):
 
 
 def test_a_run_leaves_its_figures(reference):
-  lines = _lines(reference)
+  lines = runs.lines(reference)
   assert [line["step"] for line in lines] == list(range(41))
   for key in (
     "train/reward",
@@ -152,7 +140,7 @@ def test_a_run_leaves_its_figures(reference):
 
 
 def test_nothing_compiles_after_the_first_step(reference):
-  lines = _lines(reference, workdir.TIMING)
+  lines = runs.lines(reference, workdir.TIMING)
   compiled = [line["compile/programs"] for line in lines]
   assert [line["step"] for line in lines] == list(range(41))
   assert compiled[0] > 0 < compiled[1]
@@ -162,7 +150,7 @@ def test_nothing_compiles_after_the_first_step(reference):
 
 
 def test_the_policy_learns_and_sampler_and_trainer_agree(reference):
-  lines = _lines(reference)
+  lines = runs.lines(reference)
   assert all(line["policy/sampler_gap"] < 1e-5 for line in lines[1:])
   reward = lambda part: sum(line["train/reward"] for line in part) / len(part)
   assert reward(lines[-10:]) > reward(lines[1:11]) + 0.05
@@ -170,7 +158,7 @@ def test_the_policy_learns_and_sampler_and_trainer_agree(reference):
 
 def test_the_summary_holds_before_and_after(reference):
   summary = json.loads((reference / workdir.SUMMARY).read_text())
-  lines = _lines(reference)
+  lines = runs.lines(reference)
   for part, line in (("before", lines[0]), ("after", lines[-1])):
     for name in ("pass_at_1", "pass_at_4", "greedy", "distinct_correct"):
       assert summary[part][name] == line[f"eval/{name}"]
@@ -185,7 +173,7 @@ def test_the_table_samples_and_picture_are_shown(reference):
   assert "distinct correct" in out
   assert str(reference / workdir.CURVES) in out
   assert (reference / workdir.CURVES).stat().st_size > 10_000
-  samples = _lines(reference, workdir.SAMPLES)
+  samples = runs.lines(reference, workdir.SAMPLES)
   assert len([s for s in samples if s["step"] == 40]) == 5
   for sample in samples[-5:]:
     assert f"{sample['prompt']} {sample['completion']}".rstrip() in out
@@ -220,7 +208,7 @@ def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
   _, err = process.communicate(timeout=60)
   assert process.returncode == 0, err
   assert f"stopped; the same command goes on from {folder}" in err
-  stopped_at = _lines(folder)[-1]["step"]
+  stopped_at = runs.lines(folder)[-1]["step"]
   assert 13 <= stopped_at < 40
   assert (folder / "checkpoints" / str(stopped_at)).exists()
   code, _, err = _run(folder)
@@ -271,7 +259,7 @@ def test_other_parts_run(reference, tmp_path, experiment):
     arguments=[f"--config=experiments/{experiment}", *small],
   )
   assert code == 0, err
-  last = _lines(tmp_path / "other")[-1]
+  last = runs.lines(tmp_path / "other")[-1]
   assert last["step"] == 2
   if "dynamic" in experiment:
     assert last["rollout/discarded_tokens"] >= 0
@@ -294,7 +282,7 @@ def test_eight_devices_run_the_same_experiment(reference, tmp_path):
   mesh = [f"--config.mesh.{axis}=2" for axis in ("data", "fsdp", "tensor")]
   code, _, err = _run(folder, *mesh, "--config.num_steps=3", devices=8)
   assert code == 0, err
-  ours, theirs = _lines(folder), _lines(reference)
+  ours, theirs = runs.lines(folder), runs.lines(reference)
   assert [line["step"] for line in ours] == [0, 1, 2, 3]
   # Sooner or later rounding changes one sampled token, and what follows is
   # another draw.
@@ -322,9 +310,9 @@ def test_a_finished_run_can_be_trained_further(reference, tmp_path):
   folder = tmp_path / "longer"
   shutil.copytree(reference, folder)
   assert _run(folder, "--config.num_steps=42")[0] == 0
-  lines = _lines(folder)
+  lines = runs.lines(folder)
   assert [line["step"] for line in lines] == list(range(43))
-  assert lines[:41] == _lines(reference)
+  assert lines[:41] == runs.lines(reference)
 
 
 def test_evaluate_repeats_the_last_evaluation(reference, tmp_path):
@@ -335,7 +323,7 @@ def test_evaluate_repeats_the_last_evaluation(reference, tmp_path):
   assert "pass@1" in out
   found = json.loads((folder / "evaluation.json").read_text())
   assert found["step"] == 40
-  last = _lines(reference)[-1]
+  last = runs.lines(reference)[-1]
   for name, value in found["metrics"].items():
     assert last[f"eval/{name}"] == pytest.approx(value, rel=1e-6), name
 

@@ -1,9 +1,8 @@
 """Traps that others fell into, each as a regression test.
 
-The comment above a test names the trap and where it was seen.
+Those of means and their denominators are in `traps_of_means_test.py`. The
+comment above a test names the trap and where it was seen.
 """
-
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,37 +20,11 @@ from rlvr_jax import objective as objective_lib
 from rlvr_jax import token_weights
 from rlvr_jax.rewards import shaping
 from tests import batches
+from tests import testing
 
 _bound = objective_lib.bound
-_GRPO = objective_lib.Objective(
-  advantage=_bound(advantages.grpo_advantages),
-  token_loss=_bound(losses.ppo_clip),
-)
+_GRPO = batches.GRPO
 _loss = credit.whole_loss
-
-
-def _floats(values):
-  return jnp.asarray(values, jnp.float32)
-
-
-def _by_length(lengths, **fields):
-  """Fields of rows of given lengths; log-probabilities of -1, -2, -3, ..."""
-  mask = np.arange(max(lengths))[None] < np.asarray(lengths)[:, None]
-  mask = _floats(mask)
-  logprobs = -mask * jnp.arange(1.0, 1.0 + mask.shape[1])[None]
-  rows = len(lengths)
-  return {
-    "completion_mask": mask,
-    "valid": jnp.ones(rows),
-    "group_ids": jnp.arange(rows, dtype=jnp.int32) // 2,
-    "logprobs": logprobs,
-    "old_logprobs": logprobs,
-  } | {name: _floats(value) for name, value in fields.items()}
-
-
-def _gradient(method, fields, name="logprobs"):
-  value = lambda x: _loss(method, fields | {name: x})[0]
-  return jax.jit(jax.grad(value))(fields[name])
 
 
 # ------------------------------------------------------------ units, signs
@@ -77,8 +50,8 @@ def test_the_share_of_kl_cov_is_a_fraction_and_no_percentage():
 # HICRA's formula softens a penalty; accounts of it say that it sharpens.
 def test_planning_tokens_of_a_wrong_answer_are_punished_less():
   found = token_weights.hicra_weights(
-    token_advantages=_floats([[-1.0, -1.0]]),
-    planning_tokens=_floats([[1.0, 0.0]]),
+    token_advantages=testing.floats([[-1.0, -1.0]]),
+    planning_tokens=testing.floats([[1.0, 0.0]]),
   )
   credits = -1.0 * found.weight + found.bonus
   np.testing.assert_allclose(credits, [[-0.8, -1.0]], rtol=1e-6)
@@ -87,11 +60,11 @@ def test_planning_tokens_of_a_wrong_answer_are_punished_less():
 # STEER: the entropy is that of the full vocabulary; on an even two-way split
 # ln(1/2) + H = 0, so the token keeps its full weight.
 def test_steer_with_a_truncated_entropy_is_another_method():
-  logprobs = jnp.log(_floats([[0.5, 0.5, 0.1]]))
+  logprobs = jnp.log(testing.floats([[0.5, 0.5, 0.1]]))
   weight = lambda entropy: token_weights.steer_weights(
     logprobs=logprobs,
     old_logprobs=logprobs,
-    entropies=_floats([[entropy, 0.693147, 0.325083]]),
+    entropies=testing.floats([[entropy, 0.693147, 0.325083]]),
     token_advantages=jnp.ones((1, 3)),
     completion_mask=jnp.ones((1, 3)),
   ).weight[0, 0]
@@ -105,12 +78,14 @@ def test_steer_with_a_truncated_entropy_is_another_method():
 # "My loss is 0, is it broken?" (trl#3452, open-r1#239): at ratio 1 the value
 # of a group-relative loss says nothing, its gradient everything.
 def test_a_loss_of_zero_has_a_gradient():
-  fields = _by_length([2, 2], rewards=[1.0, 0.0])
+  fields = batches.by_length([2, 2], rewards=[1.0, 0.0])
   loss, _ = _loss(_GRPO, fields)
   np.testing.assert_allclose(loss, 0.0, atol=1e-7)
   # -A / 4 tokens with A = +-0.7071.
   np.testing.assert_allclose(
-    _gradient(_GRPO, fields), np.outer([-1, 1], [0.176777] * 2), rtol=1e-5
+    batches.gradient(_GRPO, fields),
+    np.outer([-1, 1], [0.176777] * 2),
+    rtol=1e-5,
   )
 
 
@@ -120,162 +95,8 @@ def test_rounding_is_not_blown_up_by_a_small_deviation():
   fields = batches.fields()
   for value in (0.9, 0.1, -0.7):
     equal = fields | {"rewards": jnp.full_like(fields["rewards"], value)}
-    gradient = _gradient(_GRPO, equal)
+    gradient = batches.gradient(_GRPO, equal)
     np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
-
-
-# ------------------------------------------------------------- denominators
-
-
-# NSR: rows that are dropped leave the denominator as well [paper's code].
-def test_dropped_rows_change_the_token_mean():
-  nsr = _GRPO._replace(
-    advantage=_bound(advantages.signed_advantages, positive_weight=0.0),
-    token_loss=_bound(losses.reinforce),
-  )
-  fields = _by_length([3, 2], is_correct=[1.0, 0.0])
-  loss, terms = _loss(nsr, fields)
-  # The wrong row alone: (-1 - 2) / 2 tokens. Over all five it would be -0.6.
-  assert (loss, terms["policy"].count) == (-1.5, 2.0)
-  np.testing.assert_array_equal(
-    _gradient(nsr, fields), [[0.0, 0.0, 0.0], [0.5, 0.5, 0.0]]
-  )
-
-
-# 80/20: the paper's mean runs over the kept tokens; the same mask without
-# over_kept trains at a fifth of the learning rate.
-def test_the_mean_of_forking_tokens_runs_over_the_kept_ones():
-  method = objective_lib.Objective(
-    token_loss=_bound(losses.negative_log_likelihood),
-    token_weights=(_bound(token_weights.forking_token_mask, keep_frac=0.4),),
-  )
-  # ceil(0.4 * 5) = 2: the tokens of log-probability -2 and -3 in row 0.
-  fields = _by_length([3, 2], entropies=[[0.1, 2.0, 3.0], [0.2, 0.3, 9.0]])
-  loss, terms = _loss(method, fields)
-  assert (loss, terms["policy"].count) == (1.0, 5.0)
-  kept = method._replace(aggregate=_bound(losses.token_mean, over_kept=True))
-  loss, terms = _loss(kept, fields)
-  assert (loss, terms["policy"].count) == (2.5, 2.0)
-
-
-# Clip-Cov cuts the gradient and leaves the token in the mean [paper's code].
-def test_tokens_cut_by_clip_cov_stay_in_the_denominator():
-  # Covariances 1.1, -1.1, -0.9, 0.9: token 0 is drawn, whatever is random.
-  fields = _by_length([4], token_uniforms=[[0.1, 0.2, 0.3, 0.4]])
-  logprobs = _floats([[-0.1, -2.3, -0.3, -2.1]])
-  fields |= {"logprobs": logprobs, "old_logprobs": logprobs}
-  method = objective_lib.Objective(
-    token_loss=_bound(losses.clip_cov),
-    derived=(_bound(derived.clip_cov_tokens),),
-    token_weights=(_bound(right_then_wrong),),
-  )
-  loss, terms = _loss(method, fields)
-  # -(0 + 1 - 1 - 1) / 4.
-  assert (float(loss), float(terms["policy"].count)) == (0.25, 4.0)
-
-
-def right_then_wrong(*, completion_mask):
-  """Advantages 1, 1, -1, -1; frozen, so that it acts before the draw."""
-  signs = jnp.where(jnp.arange(completion_mask.shape[1])[None] < 2, 1.0, -1.0)
-  return token_weights.TokenShape(
-    bonus=jnp.broadcast_to(signs, completion_mask.shape)
-  )
-
-
-_AGGREGATES = (losses.token_mean, losses.sequence_mean, losses.fixed_length)
-
-
-# The mean of the means of micro-batches is not the mean (trl#3021, #3231),
-# and whoever divides by their number divides twice (ms-swift#10116, #10117).
-@pytest.mark.parametrize("aggregate", _AGGREGATES)
-@pytest.mark.parametrize("cuts", [(3, 6, 9), (1, 2, 11), (6,)])
-def test_micro_batches_add_up_to_the_batch(aggregate, cuts):
-  method = _GRPO._replace(
-    aggregate=_bound(aggregate),
-    regularizers=(_bound(losses.kl_k3, coef=0.1), _bound(half_length)),
-  )
-  fields = credit.assign_credit(method, batches.fields())
-  counts = credit.counts(method, fields)
-  by_row = {k: v for k, v in fields.items() if v.ndim}
-
-  @functools.partial(jax.jit, static_argnums=0)
-  def value_and_gradient(rows, logprobs):
-    part = {k: v[slice(*rows)] for k, v in by_row.items()}
-    value = lambda x: credit.loss_and_terms(
-      method, part | {"logprobs": x[slice(*rows)]}, counts
-    )[0]
-    return jax.value_and_grad(value)(logprobs)
-
-  bounds = (0, *cuts, 12)
-  live = fields["logprobs"]
-  parts = [
-    value_and_gradient(rows, live)
-    for rows in zip(bounds[:-1], bounds[1:], strict=True)
-  ]
-  whole = value_and_gradient((0, 12), live)
-  np.testing.assert_allclose(sum(p[0] for p in parts), whole[0], rtol=1e-5)
-  np.testing.assert_allclose(
-    sum(p[1] for p in parts), whole[1], rtol=1e-5, atol=1e-7
-  )
-
-
-def half_length(*, completion_mask, logprobs):
-  """A loss per response that depends on its length."""
-  lengths = jnp.sum(completion_mask, axis=1)
-  return 0.5 * lengths + 0.1 * jnp.sum(logprobs, axis=1)
-
-
-def test_four_micro_batches_of_one_sum_are_neither_four_times_nor_a_quarter():
-  method = objective_lib.Objective(
-    token_loss=_bound(losses.negative_log_likelihood)
-  )
-  fields = credit.assign_credit(method, _by_length([2, 2, 2, 2]))
-  counts = credit.counts(method, fields)
-  rows = lambda i: {k: v[i : i + 1] for k, v in fields.items()}
-  parts = [credit.loss_and_terms(method, rows(i), counts)[0] for i in range(4)]
-  # Each part has sum 3 over the 8 tokens of the batch: 4 * 3 / 8.
-  assert [float(part) for part in parts] == [0.375] * 4
-  assert sum(parts) == credit.loss_and_terms(method, fields, counts)[0] == 1.5
-
-
-# A token mean that is divided by the batch once more (Marin's DAPO) has the
-# direction and not the scale.
-@pytest.mark.parametrize("aggregate", _AGGREGATES)
-def test_the_scale_of_a_loss_does_not_depend_on_the_batch(aggregate):
-  method = objective_lib.Objective(
-    token_loss=_bound(one_per_token), aggregate=_bound(aggregate)
-  )
-  for lengths in ([3, 3], [3] * 7):
-    assert _loss(method, _by_length(lengths))[0] == 1.0
-  # Unequal lengths: still 1 as a mean over tokens or responses.
-  if aggregate is not losses.fixed_length:
-    assert _loss(method, _by_length([1, 3, 2]))[0] == 1.0
-
-
-def one_per_token(*, logprobs):
-  return jnp.ones_like(logprobs)
-
-
-# The gradient shrank by the number of groups (ms-swift#10116).
-@pytest.mark.parametrize("aggregate", _AGGREGATES)
-def test_a_batch_beside_its_copy_has_the_same_loss_and_gradient(aggregate):
-  method = _GRPO._replace(
-    aggregate=_bound(aggregate),
-    regularizers=(_bound(losses.kl_k3, coef=0.1),),
-  )
-  once = batches.fields()
-  groups = once["group_ids"]
-  twice = {
-    name: jnp.concatenate([value, value]) if value.ndim else value
-    for name, value in once.items()
-  } | {"group_ids": jnp.concatenate([groups, groups + 4])}
-  np.testing.assert_allclose(
-    _loss(method, twice)[0], _loss(method, once)[0], rtol=1e-5
-  )
-  both = _gradient(method, twice).reshape(2, *once["logprobs"].shape)
-  np.testing.assert_allclose(
-    jnp.sum(both, axis=0), _gradient(method, once), rtol=1e-5, atol=1e-7
-  )
 
 
 # ------------------------------------------------------------ missing fields
@@ -318,10 +139,10 @@ def test_a_missing_field_is_an_error_that_names_it(name, method):
 # A reward that could not be computed is no reward of 0 (MaxText's pool).
 def test_a_row_that_was_not_judged_does_not_lower_its_group():
   rewards = dict(rewards=[1.0, 0.0, 1.0, 0.0])
-  fields = _by_length([1, 1, 1, 1], **rewards)
+  fields = batches.by_length([1, 1, 1, 1], **rewards)
   fields |= {"group_ids": jnp.zeros(4, jnp.int32)}
   method = _GRPO._replace(advantage=_bound(advantages.dr_grpo_advantages))
-  unjudged = fields | {"valid": _floats([1.0, 1.0, 1.0, 0.0])}
+  unjudged = fields | {"valid": testing.floats([1.0, 1.0, 1.0, 0.0])}
   found = lambda x: credit.assign_credit(method, x)["advantages"].tolist()
   assert found(fields) == [0.5, -0.5, 0.5, -0.5]
   np.testing.assert_allclose(
@@ -387,13 +208,13 @@ def test_credit_is_a_constant_of_the_gradient():
     return credit.loss_and_terms(method, refined | live, counts)[0]
 
   np.testing.assert_allclose(
-    _gradient(method, fields),
+    batches.gradient(method, fields),
     jax.jit(jax.grad(frozen))(fields["logprobs"]),
     rtol=1e-5,
     atol=1e-7,
   )
   np.testing.assert_array_equal(
-    _gradient(method, fields, "entropies"), jnp.zeros((12, 6))
+    batches.gradient(method, fields, "entropies"), jnp.zeros((12, 6))
   )
 
 
@@ -411,7 +232,9 @@ def test_filters_look_at_verdicts_and_not_at_shaped_rewards():
   )
   # Group 0 is all right, but one answer is too long; group 1 is mixed.
   verdicts = [1.0, 1.0, 1.0, 0.0]
-  fields = _by_length([2, 4, 1, 1], rewards=verdicts, is_correct=verdicts)
+  fields = batches.by_length(
+    [2, 4, 1, 1], rewards=verdicts, is_correct=verdicts
+  )
   found = credit.assign_credit(method, fields)
   assert found["rewards"].tolist() == [1.0, 0.0, 1.0, 0.0]
   assert jnp.all(found["advantages"] != 0.0)
@@ -453,7 +276,7 @@ def test_what_multiplies_teaches_equal_groups_exactly_nothing(parts, advantage):
   fields = batches.fields()
   # The first group is all right and stands beside mixed ones.
   fields |= {"rewards": fields["rewards"].at[:3].set(0.9)}
-  gradient = _gradient(method, fields)
+  gradient = batches.gradient(method, fields)
   np.testing.assert_array_equal(gradient[:3], jnp.zeros_like(gradient[:3]))
   assert jnp.any(gradient[3:] != 0.0)
 
@@ -465,4 +288,4 @@ def test_what_adds_teaches_equal_groups_something():
   )
   fields = batches.fields()
   fields |= {"rewards": jnp.ones_like(fields["rewards"])}
-  assert jnp.any(_gradient(method, fields) != 0.0)
+  assert jnp.any(batches.gradient(method, fields) != 0.0)

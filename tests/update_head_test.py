@@ -9,24 +9,21 @@ import numpy as np
 import optax
 import pytest
 
-from rlvr_jax import binding
-from rlvr_jax import checkpoints
-from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
-from rlvr_jax import partition_head
-from rlvr_jax import schedules
-from rlvr_jax import sharding
-from rlvr_jax import update
-from rlvr_jax.data import replay as replay_lib
-from rlvr_jax.data import selection
-from tests import testing
-from tests.laws import bigram
+from tests import head_updates
 
-_VOCAB, _WIDTH = 11, 4
-_KAPPA = 20.0
-_SCALARS = {"inv_temp": schedules.Schedule(_KAPPA)}
+_KAPPA = head_updates.KAPPA
+_SCALARS = head_updates.SCALARS
+_method = head_updates.method
+_PACED = head_updates.PACED
+_head = head_updates.head
+_fresh = head_updates.fresh
+_replayed = head_updates.replayed
+_state = head_updates.state
+_train_step = head_updates.train_step
+_FAITHFUL = _method()
 
 
 def partition_alone(*, log_partition):
@@ -34,15 +31,6 @@ def partition_alone(*, log_partition):
   return log_partition**2
 
 
-def _method(**settings):
-  loss = objective_lib.bound(
-    losses.trajectory_balance, anchor_logprobs="old_logprobs", **settings
-  )
-  return objective_lib.Objective(sequence_loss=loss, scalars=_SCALARS)
-
-
-_PACED = _method(units="accuracy")
-_FAITHFUL = _method()
 _ALONE = objective_lib.Objective(
   sequence_loss=objective_lib.bound(partition_alone), scalars=_SCALARS
 )
@@ -57,85 +45,6 @@ _VARGRAD = objective_lib.Objective(
   ),
   scalars=_SCALARS,
 )
-
-
-@functools.cache
-def _model():
-  return bigram.bigram_model(_VOCAB)
-
-
-def _head(optimizer=None, joint_clip_norm=0.0, **config):
-  config = partition_head.LogPartitionConfig(
-    optimizer=optimizers.OptimizerConfig(learning_rate=1e-2), **config
-  )
-  optimizer = optimizer or optax.sgd(1.0)
-  return partition_head.Head(config, optimizer, joint_clip_norm)
-
-
-def _fresh(num_prompts=4, samples=2, seed=0):
-  """Rollouts of prompts with embeddings."""
-  batch = testing.rollout_batch(num_prompts, samples, seed=seed)
-  embeddings = jax.random.normal(jax.random.key(seed), (num_prompts, _WIDTH))
-  return batch.replace(prompts=batch.prompts.replace(embeddings=embeddings))
-
-
-def _replayed(num_rows=8):
-  """Right responses, each with a prompt of its own; one only fills up."""
-  batch = _fresh(num_rows, 1, seed=7)
-  valid = jnp.ones(num_rows).at[num_rows // 2].set(0.0)
-  absent = (
-    "finished",
-    "decode_steps",
-    "sampler_logprobs",
-    "log_kept_mass",
-    "frozen_entropies",
-    "frozen_mean_logprobs",
-    "outcomes",
-  )
-  return batch.replace(
-    valid=valid, rewards=valid, is_correct=valid, **dict.fromkeys(absent)
-  )
-
-
-def _noisy(params, seed=0):
-  leaves, structure = jax.tree.flatten(params)
-  rng = np.random.default_rng(seed)
-  moved = [
-    x + 0.1 * jnp.asarray(rng.normal(size=x.shape), x.dtype) for x in leaves
-  ]
-  return jax.tree.unflatten(structure, moved)
-
-
-def _state(optimizer, head=None, initial=0.3):
-  """A policy off its reference, and a head that tells prompts apart."""
-  params = _model()[1]
-  state = testing.train_state(_noisy(params), optimizer)
-  state = state.replace(ref_params=params)
-  if not head:
-    return state
-  values = head.init(jax.random.key(1), 100, _WIDTH, jnp.asarray(initial))
-  if head.config.kind == "mlp":
-    values = _noisy(values)
-  return state.replace(
-    log_partition=values, log_partition_opt_state=head.optimizer.init(values)
-  )
-
-
-def _train_step(method, optimizer, head, **settings):
-  config = {
-    name: settings.pop(name)
-    for name in ("num_minibatches", "num_micro_batches")
-    if name in settings
-  }
-  return functools.partial(
-    update.train_step,
-    model=_model()[0],
-    method=method,
-    optimizer=optimizer,
-    config=update.UpdateConfig(**config),
-    head=head,
-    **settings,
-  )
 
 
 def _run(
@@ -328,105 +237,3 @@ def test_a_huge_gradient_of_the_head_leaves_the_policys_step_alone():
   # Each took a whole step of Adam of its own.
   for _, head, _ in (huge, plain):
     np.testing.assert_allclose(np.abs(head["scalar"]), 1e-2, rtol=1e-4)
-
-
-_ADAM = optax.adamw(1e-3)
-
-
-def _many_steps(devices, steps=4):
-  """Losses, and the state after updates on a mesh of so many devices."""
-  mesh = sharding.make_mesh(sharding.MeshConfig(data=devices))
-  rows, whole = sharding.row_sharding(mesh), sharding.replicated(mesh)
-  head = _head(optax.adamw(1e-2))
-  step = jax.jit(
-    _train_step(_PACED, _ADAM, head),
-    in_shardings=(whole, rows, rows),
-    out_shardings=(whole, whole),
-  )
-  state = jax.device_put(_state(_ADAM, head), whole)
-  batch = jax.device_put((_fresh(8), _replayed(8)), rows)
-  found = []
-  with jax.numpy_dtype_promotion("standard"):
-    for _ in range(steps):
-      state, metrics = step(state, *batch)
-      found.append(float(metrics["policy/loss"]))
-  return found, state
-
-
-def test_devices_share_an_update_and_keep_the_same_head():
-  expected, _ = _many_steps(1)
-  assert expected[-1] < expected[0]
-  for devices in (2, 8):
-    found, state = _many_steps(devices)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    heads = (state.log_partition, state.log_partition_opt_state)
-    for leaf in jax.tree.leaves(heads):
-      copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
-      assert len(copies) == devices
-      for copy in copies[1:]:
-        np.testing.assert_array_equal(copy, copies[0])
-
-
-_REPLAY = replay_lib.ReplayConfig(capacity=8, insert_rows=4, replay_rows=4)
-
-
-def _remembering_step():
-  """(state, round) -> (state, metrics): plan, made-up rollouts, update."""
-  head = _head(optax.adamw(1e-2))
-  prompts = testing.prompt_batch(12, 5).replace(
-    prompt_ids=jnp.arange(12),
-    embeddings=jax.random.normal(jax.random.key(2), (12, _WIDTH)),
-  )
-  curriculum = curriculum_lib.Curriculum(
-    select=binding.bound(
-      selection.nearest_accuracy, no_repeat_frac=0.5, explore_frac=0.25
-    ),
-    batch_size=4,
-    candidates=curriculum_lib.CandidatesConfig(),
-    max_rounds=1,
-    replay=_REPLAY,
-    head=head,
-    method=_PACED,
-  )
-  train_step = _train_step(
-    _PACED,
-    _ADAM,
-    head,
-    observe=functools.partial(curriculum_lib.observe, replay=_REPLAY),
-  )
-
-  def step(state, rollouts):
-    plan, buffer, planned = curriculum_lib.plan(
-      state, prompts, None, 0, curriculum=curriculum
-    )
-    rollouts = rollouts.replace(prompts=plan.prompts)
-    state, metrics = train_step(
-      state.replace(replay=buffer), rollouts, plan.replayed
-    )
-    return state, planned | metrics
-
-  state = _state(_ADAM, head).replace(
-    prompt_stats=curriculum_lib.new_stats(12),
-    replay=replay_lib.empty(_REPLAY.capacity, 6),
-  )
-  return jax.jit(step), state
-
-
-def test_a_run_goes_on_from_a_checkpoint_with_the_same_numbers(tmp_path):
-  step, state = _remembering_step()
-  rollouts = lambda number: testing.rollout_batch(4, 2, seed=number)
-  with jax.numpy_dtype_promotion("standard"):
-    for number in range(3):
-      state, metrics = step(state, rollouts(number))
-    assert metrics["replay/rows"] > 0
-    assert jnp.sum(state.prompt_stats.visits) == 12
-    whole = sharding.replicated(sharding.make_mesh(sharding.MeshConfig()))
-    with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
-      saved.save(3, state, {})
-      like = checkpoints.abstract(state, jax.tree.map(lambda _: whole, state))
-      restored = saved.restore(3, like)
-    assert jax.tree.structure(restored) == jax.tree.structure(state)
-    jax.tree.map(np.testing.assert_array_equal, restored, state)
-    one, other = (step(s, rollouts(3)) for s in (state, restored))
-  jax.tree.map(np.testing.assert_array_equal, one, other)
-  assert one[0].step == 4

@@ -8,11 +8,15 @@ Shape letters: B rows, N query heads, K key/value heads, T queries, S keys, H
 head width.
 """
 
-from collections.abc import Callable
+import functools
 import importlib
+import types
 
 import chex
 import jax
+from jax.sharding import PartitionSpec
+
+from kernels import partition as partition_lib
 
 _ON_EVERY_BACKEND = ("reference",)
 _ON_BACKEND = {"tpu": ("splash",), "gpu": ("cudnn",)}
@@ -26,6 +30,7 @@ def causal_attention(
   *,
   window: int = 0,
   implementation: str | None = None,
+  partition: partition_lib.Partition | None = None,
 ) -> jax.Array:
   """Softmax attention of T queries that are the last of S tokens.
 
@@ -41,6 +46,7 @@ def causal_attention(
     window: tokens that a query sees, itself included; 0 for all.
     implementation: "splash", "cudnn" or "reference"; None takes what
       `suitable` names, or else "reference".
+    partition: how rows and heads lie on several devices.
 
   Returns:
     float[B, N, T, H].
@@ -50,30 +56,53 @@ def causal_attention(
   """
   chex.assert_rank([queries, keys, values, is_real], [4, 4, 4, 2])
   chex.assert_equal_shape([keys, values])
-  name = implementation or suitable(queries, keys) or "reference"
-  backend = jax.default_backend()
-  available = _ON_BACKEND.get(backend, ()) + _ON_EVERY_BACKEND
+  name = implementation or suitable(queries, keys, partition) or "reference"
+  platform = partition_lib.platform_of(partition)
+  available = _ON_BACKEND.get(platform, ()) + _ON_EVERY_BACKEND
   if name not in available:
     raise ValueError(
-      f"implementation is {name!r}, and this backend, {backend}, has"
+      f"implementation is {name!r}, and this backend, {platform}, has"
       f" {', '.join(available)}: choose one of these, or None for the default"
     )
-  return _module(name).attention(queries, keys, values, is_real, window)
+  attend = functools.partial(_module(name).attention, window=window)
+  if partition and _parts(queries, keys, partition) > 1:
+    heads = PartitionSpec(partition.rows, partition.features)
+    attend = jax.shard_map(
+      attend,
+      mesh=partition.mesh,
+      in_specs=(heads, heads, heads, PartitionSpec(partition.rows)),
+      out_specs=heads,
+      check_vma=False,
+    )
+  return attend(queries, keys, values, is_real)
 
 
-def suitable(queries: jax.Array, keys: jax.Array) -> str | None:
-  """The kernel for such arrays on this backend; None where XLA does as well.
+def suitable(
+  queries: jax.Array,
+  keys: jax.Array,
+  partition: partition_lib.Partition | None = None,
+) -> str | None:
+  """The kernel for such arrays; None where all scores at once do as well.
 
-  None on several devices: the compiler cannot split a kernel over them.
+  None, too, on several devices without a partition that divides the arrays:
+  the compiler cannot split a kernel.
   """
-  if jax.device_count() > 1:
+  if _parts(queries, keys, partition) == 0:
     return None
-  for name in _ON_BACKEND.get(jax.default_backend(), ()):
+  for name in _ON_BACKEND.get(partition_lib.platform_of(partition), ()):
     if _module(name).suits(queries, keys):
       return name
   return None
 
 
-def _module(name: str) -> Callable:
+def _parts(queries, keys, partition: partition_lib.Partition | None) -> int:
+  """Devices that attend, each with its part; 0 if there is no such way."""
+  if not partition:
+    return int(jax.device_count() == 1)
+  divides = partition.divides(queries.shape[0], queries.shape[1], keys.shape[1])
+  return partition.mesh.size if divides else 0
+
+
+def _module(name: str) -> types.ModuleType:
   # Imported where used: Pallas takes longer to import than most calls take.
   return importlib.import_module(f"{__name__}.{name}")

@@ -18,6 +18,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from kernels import partition as partition_lib
+from kernels.token_logprobs import fused
 from kernels.token_logprobs.fused import TokenStatistics
 
 _ON_EVERY_BACKEND = ("chunked_xla", "reference")
@@ -33,6 +35,7 @@ def token_logprobs(
   *,
   temperature: float | jax.Array = 1.0,
   implementation: str | None = None,
+  partition: partition_lib.Partition | None = None,
 ) -> TokenStatistics:
   """Statistics of softmax(hidden @ unembedding / temperature) per row.
 
@@ -45,9 +48,10 @@ def token_logprobs(
     targets: i32[N], the tokens taken.
     temperature: above 0, a number or f32[].
     implementation: "chunked_xla", "pallas_tpu", "pallas_gpu" or "reference".
-      None takes "pallas_tpu" on a single TPU, where it suits the shapes, and
-      else "chunked_xla": the compiler cannot split a kernel over several
-      devices.
+      None takes "pallas_tpu" on a TPU, where it suits the shapes, and else
+      "chunked_xla"; without a partition, which says how to split a kernel,
+      "pallas_tpu" is for a single device alone.
+    partition: how rows and vocabulary lie on several devices.
 
   Returns:
     TokenStatistics.
@@ -57,26 +61,39 @@ def token_logprobs(
   """
   chex.assert_rank([hidden, unembedding, targets], [2, 2, 1])
   chex.assert_equal(hidden.shape, (targets.shape[0], unembedding.shape[0]))
-  function = _function(hidden, unembedding, implementation)
+  function = _function(hidden, unembedding, implementation, partition)
   if not targets.shape[0]:
     return TokenStatistics(*[jnp.zeros(0)] * 4)
   temperature = jnp.asarray(temperature, jnp.float32)
   return function(hidden, unembedding, targets, temperature)
 
 
-def _function(hidden, unembedding, name: str | None) -> Callable:
+def _function(
+  hidden,
+  unembedding,
+  name: str | None,
+  partition: partition_lib.Partition | None = None,
+) -> Callable:
   """The implementation of a name, or the default one."""
-  backend = jax.default_backend()
-  available = _ON_BACKEND.get(backend, ()) + _ON_EVERY_BACKEND
+  platform = partition_lib.platform_of(partition)
+  available = _ON_BACKEND.get(platform, ()) + _ON_EVERY_BACKEND
   if name is not None and name not in available:
     raise ValueError(
-      f"implementation is {name!r}, and this backend, {backend}, has"
+      f"implementation is {name!r}, and this backend, {platform}, has"
       f" {', '.join(available)}: choose one of these, or None for the default"
     )
   # Imported where used: Pallas takes longer to import than most calls take.
   module = lambda name: importlib.import_module(f"{__name__}.{name}")
+  if partition and not partition.divides(hidden.shape[0], unembedding.shape[1]):
+    partition = None
   if name is None:
-    name = _DEFAULT.get(backend) if jax.device_count() == 1 else None
-    if not name or not module(name).suits(hidden, unembedding):
-      name = "chunked_xla"
-  return module(name).token_logprobs
+    name = "chunked_xla"
+    kernel = _DEFAULT.get(platform)
+    if kernel and (partition or jax.device_count() == 1):
+      name = kernel if module(kernel).suits(hidden, unembedding) else name
+  if not partition or name == "reference":
+    return module(name).token_logprobs
+  settings = {}
+  if name == "chunked_xla":
+    settings = dict(platform=platform, num_devices=1)
+  return fused.differentiable(module(name).passes(**settings), partition)

@@ -15,12 +15,35 @@ _LIMITS = {"cpu": (2**10, 2**21)}
 _DEVICE_LIMITS = (2**12, 2**25)
 
 
-def _block(num_rows: int, num_columns: int) -> tuple[int, int]:
-  """Rows and columns of a block."""
-  rows, logits = _LIMITS.get(jax.default_backend(), _DEVICE_LIMITS)
+def passes(
+  platform: str | None = None, num_devices: int | None = None
+) -> fused.Passes:
+  """The implementation.
+
+  Args:
+    platform: what it is compiled for; None takes the default backend.
+    num_devices: over which the compiler spreads rows and vocabulary; None
+      takes all there are.
+  """
+
+  def block(num_rows: int, num_columns: int) -> tuple[int, int]:
+    limits = _LIMITS.get(platform or jax.default_backend(), _DEVICE_LIMITS)
+    devices = num_devices or jax.device_count()
+    return _block(num_rows, num_columns, *limits, devices)
+
+  def statistics(hidden, unembedding, targets, temperature) -> fused.Sums:
+    size, width = block(hidden.shape[0], unembedding.shape[1])
+    return _statistics(hidden, unembedding, targets, temperature, size, width)
+
+  return fused.Passes(statistics, _d_logits, block)
+
+
+def _block(
+  num_rows: int, num_columns: int, rows: int, logits: int, devices: int
+) -> tuple[int, int]:
+  """Rows and columns of a block of at most so many rows and logits."""
   if num_rows * num_columns <= logits:
     return num_rows, num_columns
-  devices = jax.device_count()
   if devices == 1:
     size = fused.even_rows(num_rows, rows)
     return size, min(num_columns, max(1, logits // size))
@@ -35,9 +58,10 @@ def _logits(hidden, unembedding, temperature):
   return fused.product(hidden, unembedding) / temperature
 
 
-def _statistics(hidden, unembedding, targets, temperature) -> fused.Sums:
+def _statistics(
+  hidden, unembedding, targets, temperature, size, width
+) -> fused.Sums:
   num_rows, num_columns = hidden.shape[0], unembedding.shape[1]
-  size, width = _block(num_rows, num_columns)
   blocks = [fused.split_rows(x, size) for x in (hidden, targets)]
 
   def step(sums, first, width):
@@ -66,6 +90,4 @@ def _d_logits(hidden, unembedding, terms, temperature, dtype):
   return fused.d_logits(logits, column).astype(dtype)
 
 
-token_logprobs = fused.differentiable(
-  fused.Passes(_statistics, _d_logits, _block)
-)
+token_logprobs = fused.differentiable(passes())

@@ -12,12 +12,15 @@ the statistics, and how it makes one block of d/d logits.
 """
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
 from jax import lax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
+from kernels import partition as partition_lib
 from kernels import transposed_product
 
 # exp of it is 0 in float32, and 0 times it is 0: stands in for -inf, so that a
@@ -229,12 +232,25 @@ def even_rows(num_rows: int, most: int) -> int:
   return -(-num_rows // blocks)
 
 
-def differentiable(passes: Passes) -> Callable[..., TokenStatistics]:
-  """The statistics by an implementation, with their gradient."""
+def differentiable(
+  passes: Passes, partition: partition_lib.Partition | None = None
+) -> Callable[..., TokenStatistics]:
+  """The statistics by an implementation, with their gradient.
+
+  Args:
+    passes: the implementation.
+    partition: of rows and vocabulary over several devices, which it divides;
+      each then works on its part.
+  """
+  sums_of_all = passes.statistics
+  gradients_of_all = functools.partial(_gradients, passes)
+  if partition and partition.mesh.size > 1:
+    sums_of_all = _partitioned_sums(sums_of_all, partition)
+    gradients_of_all = _partitioned_gradients(gradients_of_all, partition)
 
   @jax.custom_vjp
   def statistics(hidden, unembedding, targets, temperature):
-    sums = passes.statistics(hidden, unembedding, targets, temperature)
+    sums = sums_of_all(hidden, unembedding, targets, temperature)
     sums = jax.tree.map(lambda x: x[:, 0], sums)
     log_sum = jnp.log(sums.exps)
     log_normalizers = sums.largest + log_sum
@@ -267,11 +283,55 @@ def differentiable(passes: Passes) -> Callable[..., TokenStatistics]:
       scale=d - a - c - b * entropies,
       slope=b,
     )
-    gradients = _gradients(passes, hidden, unembedding, terms, temperature)
+    gradients = gradients_of_all(hidden, unembedding, terms, temperature)
     return *gradients, None, None
 
   statistics.defvjp(forward, backward)
   return statistics
+
+
+def _partitioned_sums(statistics: Callable, partition) -> Callable:
+  """Sums of all rows; each device has its rows and its vocabulary."""
+  rows, vocab = partition.rows, partition.features
+
+  def of_part(hidden, unembedding, targets, temperature):
+    first = lax.axis_index(vocab) * unembedding.shape[1]
+    sums = statistics(hidden, unembedding, targets - first, temperature)
+    largest = lax.pmax(sums.largest, vocab)
+    moved = jnp.maximum(sums.largest - largest, _LOWEST)
+    shrink = jnp.exp(moved)
+    exps = shrink * sums.exps
+    weighted = shrink * (sums.weighted + moved * sums.exps)
+    return Sums(largest, *lax.psum((exps, weighted, sums.target), vocab))
+
+  return jax.shard_map(
+    of_part,
+    mesh=partition.mesh,
+    in_specs=(PartitionSpec(rows), PartitionSpec(None, vocab))
+    + (PartitionSpec(rows), PartitionSpec()),
+    out_specs=PartitionSpec(rows),
+    check_vma=False,
+  )
+
+
+def _partitioned_gradients(gradients: Callable, partition) -> Callable:
+  """Gradients of all; those of a device's rows need all its vocabulary."""
+  rows, vocab = partition.rows, partition.features
+
+  def of_part(hidden, unembedding, terms, temperature):
+    first = lax.axis_index(vocab) * unembedding.shape[1]
+    terms = terms._replace(targets=terms.targets - first)
+    d_hidden, d_unembedding = gradients(hidden, unembedding, terms, temperature)
+    return lax.psum(d_hidden, vocab), lax.psum(d_unembedding, rows)
+
+  return jax.shard_map(
+    of_part,
+    mesh=partition.mesh,
+    in_specs=(PartitionSpec(rows), PartitionSpec(None, vocab))
+    + (PartitionSpec(rows), PartitionSpec()),
+    out_specs=(PartitionSpec(rows), PartitionSpec(None, vocab)),
+    check_vma=False,
+  )
 
 
 def _gradients(passes, hidden, unembedding, terms, temperature):

@@ -173,10 +173,12 @@ def attend(
   return _ungroup_queries((mixed / total).astype(queries.dtype), queries.shape)
 
 
-def has_kernel(queries: jax.Array) -> bool:
-  """Whether this backend's own kernel is to attend with float[B, T, N, H]."""
-  queries = queries.swapaxes(1, 2)
-  return ops.suitable_attention(queries, queries) is not None
+def has_kernel(
+  queries: jax.Array, own: KeyValues, partition: ops.Partition | None
+) -> bool:
+  """Whether the backend's own kernel is to attend, by `attend_in_order`."""
+  kernel = ops.suitable_attention(queries.swapaxes(1, 2), own.values, partition)
+  return kernel is not None
 
 
 def attend_in_order(
@@ -184,7 +186,9 @@ def attend_in_order(
   own: KeyValues,
   is_real: jax.Array,
   prefix: KeyValues | None,
-  window: int,
+  *,
+  window: int = 0,
+  partition: ops.Partition | None = None,
 ) -> jax.Array:
   """The same over [prefix | own] in the order of a text, by such a kernel.
 
@@ -197,6 +201,7 @@ def attend_in_order(
     is_real: bool[B, P + T]; a query sees real tokens up to its own.
     prefix: keys and values of G prompts of P tokens, as of `attend`.
     window: tokens that a query sees, itself included; 0 for all.
+    partition: how rows and heads lie on a mesh.
 
   Returns:
     float[B, T, N, H].
@@ -210,7 +215,12 @@ def attend_in_order(
     keys = joined(prefix.keys, keys, 3)
     values = joined(prefix.values, values, 2)
   mixed = ops.causal_attention(
-    queries.swapaxes(1, 2), keys.swapaxes(2, 3), values, is_real, window=window
+    queries.swapaxes(1, 2),
+    keys.swapaxes(2, 3),
+    values,
+    is_real,
+    window=window,
+    partition=partition,
   )
   return mixed.swapaxes(1, 2)
 

@@ -117,6 +117,7 @@ class Attention(nn.Module):
   """Grouped-query attention, with normalised queries and keys or without."""
 
   config: configs.ModelConfig
+  partition: ops.Partition | None = None
 
   @nn.compact
   def __call__(self, x, view, slides, prefix, cache, index):
@@ -146,7 +147,8 @@ class Attention(nn.Module):
     )
     if cache is not None:
       own = attention.written(cache, own, index)
-    if view.is_real is not None and attention.has_kernel(queries):
+    has_kernel = attention.has_kernel(queries, own, self.partition)
+    if view.is_real is not None and has_kernel:
       mixed = self._attend_in_order(queries, own, view, slides, prefix)
     else:
       mixed = attention.attend(
@@ -164,12 +166,19 @@ class Attention(nn.Module):
   def _attend_in_order(self, queries, own, view, slides, prefix):
     """A kernel's window is fixed: scanned layers choose between two."""
     attend = functools.partial(
-      attention.attend_in_order, queries, own, view.is_real, prefix
+      attention.attend_in_order,
+      queries,
+      own,
+      view.is_real,
+      prefix,
+      partition=self.partition,
     )
     if slides is None:
-      return attend(view.window)
+      return attend(window=view.window)
     window = self.config.sliding_window
-    return lax.cond(slides, lambda: attend(window), lambda: attend(0))
+    return lax.cond(
+      slides, lambda: attend(window=window), lambda: attend(window=0)
+    )
 
 
 class Mlp(nn.Module):
@@ -193,6 +202,7 @@ class Block(nn.Module):
   """One layer. Returns (x, keys and values), as `nn.scan` wants."""
 
   config: configs.ModelConfig
+  partition: ops.Partition | None = None
 
   @nn.compact
   def __call__(self, x, prefix, cache, slides, full, sliding, index):
@@ -208,7 +218,7 @@ class Block(nn.Module):
     mlp_norm = RMSNorm(config.norm_epsilon, name="mlp_norm")
     before = lambda norm, x: x if config.post_norm else norm(x)
     after = lambda norm, x: norm(x) if config.post_norm else x
-    mixed, own = Attention(config, name="attention")(
+    mixed, own = Attention(config, self.partition, name="attention")(
       before(attention_norm, x), view, slides, prefix, cache, index
     )
     x += after(attention_norm, mixed)
@@ -229,9 +239,15 @@ class Transformer(nn.Module):
     prompts:      model(tokens[G, P], positions, which are real)
     completions:  the same with prefix = the prompts' keys and values
     decoding:     one token a row, cache of capacity S, index = where to write
+
+  Attributes:
+    config: its shape.
+    partition: how rows and heads lie on a mesh, where it is to run on one;
+      None on a single device, or to leave everything to the compiler.
   """
 
   config: configs.ModelConfig
+  partition: ops.Partition | None = None
 
   def setup(self):
     config = self.config
@@ -250,9 +266,11 @@ class Transformer(nn.Module):
         in_axes=(0, 0, 0) + (nn.broadcast,) * 3,
         length=config.num_layers,
         metadata_params={nn.PARTITION_NAME: "layers"},
-      )(config)
+      )(config, self.partition)
     else:
-      self.layers = [block(config) for _ in range(config.num_layers)]
+      self.layers = [
+        block(config, self.partition) for _ in range(config.num_layers)
+      ]
     self.final_norm = RMSNorm(config.norm_epsilon)
     self.embedding = self.param(
       "embedding",

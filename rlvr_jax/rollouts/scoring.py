@@ -69,6 +69,7 @@ def score_completions(
     unembedding,
     completion_tokens.reshape(-1),
     temperature=temperature,
+    partition=model.partition,
   )
   by_row = lambda x: x.reshape(*completion_tokens.shape, *x.shape[1:])
   support = None

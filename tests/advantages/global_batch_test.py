@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from rlvr_jax import advantages
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
 def _call(
@@ -37,7 +34,7 @@ def _call(
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_statistics_run_over_tokens(transform):
   # Four tokens carry 1, 0, 0, 0: mean 1/4, squares (9 + 3) / 16 over 4 - 1:
   # deviation 1/2. Over the two rows it would be +-0.7071.
@@ -51,7 +48,7 @@ def test_epsilon_is_added_to_the_variance_inside_the_root():
   np.testing.assert_allclose(found, [0.75, -0.25], rtol=1e-6)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_groups_mean_goes_first(transform):
   # Centred (1/2, -1/2, 0, 0), mean 0, squares 1/2 over 3: 0.5 * sqrt(6).
   # Within its own group the first row would get 0.7071.
@@ -84,7 +81,7 @@ def test_equal_rewards_in_the_whole_batch_give_exact_zeros(value):
   np.testing.assert_array_equal(found, [0.0] * 7)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_invalid_rows_count_nowhere(transform):
   found = _call(
     [1, 0, jnp.nan], [1, 3, 2], valid=[1, 1, 0], transform=transform

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlvr_jax import advantages
+from tests import marks
 
 _GROUPED = (
   advantages.grpo_advantages,
@@ -15,9 +16,6 @@ _GROUPED = (
   advantages.rloo_advantages,
 )
 _each = pytest.mark.parametrize("method", _GROUPED)
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
 
 
 def _call(
@@ -37,7 +35,7 @@ _dr_grpo = functools.partial(_call, advantages.dr_grpo_advantages)
 _rloo = functools.partial(_call, advantages.rloo_advantages)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_one_success_in_four(transform):
   # Mean 1/4; squares (9 + 3) / 16 over 3 rows: deviation 1/2 with Bessel.
   found = _grpo([1, 0, 0, 0], [0, 0, 0, 0], transform=transform)
@@ -80,14 +78,14 @@ def test_neutral_setting_is_the_centred_reward():
   np.testing.assert_array_equal(found, [0.5, -0.5, -1.0, 1.0])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_dr_grpo_keeps_the_scale_of_the_rewards(transform):
   # Group means 1/4 and 4: an easy and a hard prompt count by their spread.
   found = _dr_grpo([1, 0, 0, 0, 2, 6], [0, 0, 0, 0, 1, 1], transform=transform)
   np.testing.assert_array_equal(found, [0.75, -0.25, -0.25, -0.25, -2.0, 2.0])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_leave_one_out(transform):
   # The others of the first row have mean 0, those of the second 1/2; the
   # group's own mean would give 2/3 and -1/3.
@@ -123,7 +121,7 @@ def test_groups_do_not_see_each_other(method):
 
 
 @_each
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_invalid_rows_count_nowhere(method, transform):
   found = _call(
     method, [1, 0, jnp.nan, 7], [0] * 4, valid=[1, 1, 0, 0], transform=transform

@@ -2,18 +2,14 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import pytest
 
 from rlvr_jax import advantages
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize(
   "weights, values, keep",
   [

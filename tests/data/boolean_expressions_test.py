@@ -120,16 +120,13 @@ def test_rows_are_a_function_of_the_seed_and_more_change_none():
 
 
 def test_demonstrations_are_judged_correct_on_device_and_in_python():
-  problems = list(itertools.chain(*_problems().values()))
-  texts = [problem.demonstration for problem in problems]
-  rows = generators.rows_of(texts, _V, 8)
-  for problem in problems:
-    judged = rewards.option_outcome_of_text(
-      problem.demonstration, problem.true_options
-    )
-    assert judged == "correct"
-  outcomes = rewards.option_outcomes(
-    completion_tokens=rows,
-    true_options=jnp.asarray([p.true_options for p in problems], jnp.int32),
+  generators.assert_demonstrations_are_correct(
+    _problems(),
+    _V,
+    8,
+    lambda p: rewards.option_outcome_of_text(p.demonstration, p.true_options),
+    lambda rows, problems: rewards.option_outcomes(
+      completion_tokens=rows,
+      true_options=jnp.asarray([p.true_options for p in problems], jnp.int32),
+    ),
   )
-  generators.assert_all_correct(outcomes)

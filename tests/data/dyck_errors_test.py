@@ -100,17 +100,16 @@ def test_rows_are_a_function_of_the_seed_and_more_change_none():
 
 
 def test_demonstrations_are_judged_correct_on_device_and_in_python():
-  problems = list(itertools.chain(*_problems().values()))
-  texts = [problem.demonstration for problem in problems]
-  rows = generators.rows_of(texts, _V, 5)
-  for problem in problems:
-    judged = rewards.chain_outcome_of_text(
-      problem.demonstration, problem.answer
-    )
-    assert judged == "correct"
+  problems = _problems()
+  for problem in itertools.chain(*problems.values()):
     assert len(_V.encode(problem.prompt)) == len(problem.prompt)
-  outcomes = rewards.chain_outcomes(
-    completion_tokens=rows,
-    answer=jnp.asarray([p.answer for p in problems], jnp.int32),
+  generators.assert_demonstrations_are_correct(
+    problems,
+    _V,
+    5,
+    lambda p: rewards.chain_outcome_of_text(p.demonstration, p.answer),
+    lambda rows, problems: rewards.chain_outcomes(
+      completion_tokens=rows,
+      answer=jnp.asarray([p.answer for p in problems], jnp.int32),
+    ),
   )
-  generators.assert_all_correct(outcomes)

@@ -63,8 +63,8 @@ def test_no_class_is_in_two_splits():
 
 def test_held_out_prompts_are_distinct():
   problems = _problems()
-  for split in ("validation", "test"):
-    assert len({p.prompt for p in problems[split]}) == 40
+  assert len(problems["validation"]) == len(problems["test"]) == 40
+  generators.assert_held_out_prompts_are_distinct(problems)
 
 
 def test_rows_are_a_function_of_the_seed_and_more_change_none():

@@ -15,9 +15,14 @@ def assert_splits_are_disjoint(problems):
     problems: seed -> problems by split.
   """
   for seed in (0, 1, 2):
-    splits = [{p.problem_class for p in s} for s in problems(seed).values()]
-    for first, second in itertools.combinations(splits, 2):
-      assert not first & second
+    assert_disjoint(problems(seed), lambda p: p.problem_class)
+
+
+def assert_disjoint(splits, described):
+  """No problem of a split is described as one of another split."""
+  seen = [set(map(described, split)) for split in splits.values()]
+  for first, second in itertools.combinations(seen, 2):
+    assert not first & second
 
 
 def assert_rows_are_a_function_of_the_seed(problems):
@@ -34,15 +39,29 @@ def assert_rows_are_a_function_of_the_seed(problems):
   assert first["test"] == few["test"]
 
 
-def rows_of(texts, vocabulary, length):
-  """Completions with their ends, i32[N, length]."""
-  rows = np.full((len(texts), length), vocabulary.pad_id)
-  for row, text in zip(rows, texts, strict=True):
-    ids = (*vocabulary.encode(text), vocabulary.eos_id)
+def assert_held_out_prompts_are_distinct(problems):
+  """In either of the two splits that are held out."""
+  for split in ("validation", "test"):
+    assert len({p.prompt for p in problems[split]}) == len(problems[split])
+
+
+def assert_demonstrations_are_correct(
+  problems, vocabulary, length, twin, outcomes
+):
+  """Both verifiers say so, the one on the device and its twin in Python.
+
+  Args:
+    problems: by split.
+    vocabulary: of the demonstrations.
+    length: of a row of tokens.
+    twin: problem -> outcome of its demonstration, by name.
+    outcomes: (rows, problems) -> outcomes on the device.
+  """
+  problems = list(itertools.chain(*problems.values()))
+  rows = np.full((len(problems), length), vocabulary.pad_id)
+  for row, problem in zip(rows, problems, strict=True):
+    ids = (*vocabulary.encode(problem.demonstration), vocabulary.eos_id)
     row[: len(ids)] = ids
-  return jnp.asarray(rows, jnp.int32)
-
-
-def assert_all_correct(outcomes):
-  """Every row's outcome is "correct"."""
-  assert np.all(np.asarray(outcomes) == records.OUTCOMES.index("correct"))
+    assert twin(problem) == "correct"
+  found = outcomes(jnp.asarray(rows, jnp.int32), problems)
+  assert np.all(np.asarray(found) == records.OUTCOMES.index("correct"))

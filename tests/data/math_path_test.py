@@ -151,42 +151,40 @@ def test_other_orders_of_summands_and_factors_are_one_class():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_class_is_in_two_splits(seed):
   problems = _problems(seed, hidden_percent=100)
-  splits = [{p.problem_class for p in split} for split in problems.values()]
-  for first, second in itertools.combinations(splits, 2):
-    assert not first & second
+  generators.assert_disjoint(problems, lambda p: p.problem_class)
+
   # Nor is a problem with its summands in another order.
-  terms = [
-    {
-      (tuple(sorted(summands)), right)
-      for summands, right in (_summands(p.template) for p in split)
-    }
-    for split in problems.values()
-  ]
-  for first, second in itertools.combinations(terms, 2):
-    assert not first & second
+  def in_any_order(problem):
+    summands, right = _summands(problem.template)
+    return tuple(sorted(summands)), right
+
+  generators.assert_disjoint(problems, in_any_order)
 
 
 def test_rows_are_a_function_of_the_seed_and_more_change_none():
   generators.assert_rows_are_a_function_of_the_seed(_problems)
 
 
-def test_demonstrations_are_judged_correct_on_device_and_in_python():
-  problems = list(itertools.chain(*_problems(num_digits=9).values()))
+def _on_device(rows, problems):
   width = math_path.width(9)
-  rows = np.full((len(problems), width + 2), _V.pad_id)
   templates = np.full((len(problems), width), math_path.NO_SYMBOL)
-  for row, template, problem in zip(rows, templates, problems, strict=True):
-    ids = (*_V.encode(problem.demonstration), _V.eos_id)
-    row[: len(ids)] = ids
+  for template, problem in zip(templates, problems, strict=True):
     ids = _V.encode(problem.template)
     template[: len(ids)] = ids
-    judged = rewards.equation_outcome_of_text(
-      problem.demonstration, problem.template, problem.target
-    )
-    assert judged == "correct"
-  outcomes = rewards.equation_outcomes(
-    completion_tokens=jnp.asarray(rows, jnp.int32),
+  return rewards.equation_outcomes(
+    completion_tokens=rows,
     template=jnp.asarray(templates, jnp.int32),
     target=jnp.asarray([p.target for p in problems], jnp.int32),
   )
-  generators.assert_all_correct(outcomes)
+
+
+def test_demonstrations_are_judged_correct_on_device_and_in_python():
+  generators.assert_demonstrations_are_correct(
+    _problems(num_digits=9),
+    _V,
+    math_path.width(9) + 2,
+    lambda p: rewards.equation_outcome_of_text(
+      p.demonstration, p.template, p.target
+    ),
+    _on_device,
+  )

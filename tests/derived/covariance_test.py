@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 
 from rlvr_jax import derived
+from tests import marks
 
 # Means 0 and -1.2, so cov = A * (logprob + 1.2): (1.1, -1.1, -0.9, 0.9).
 _ADVANTAGES = [[1.0, 1.0, -1.0, -1.0]]
 _LOGPROBS = [[-0.1, -2.3, -0.3, -2.1]]
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
 
 
 def _arrays(logprobs, advantages, mask):
@@ -63,7 +61,7 @@ def _clip_cov(
 # ----------------------------------------------------------------- kl_cov
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_largest_covariance_is_chosen(transform):
   # max(1, floor(2e-3 * 4)) = 1.
   assert _kl_cov(transform=transform) == [[1.0, 0.0, 0.0, 0.0]]
@@ -92,7 +90,7 @@ def test_ties_go_to_the_lower_flat_index():
   assert found == [[1.0, 1.0], [1.0, 0.0]]
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_means_and_counts_leave_padding_out(transform):
   nan = jnp.nan
   found = _kl_cov(
@@ -114,7 +112,7 @@ def test_nothing_is_chosen_of_a_batch_without_tokens(choose):
 # --------------------------------------------------------------- clip_cov
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_band_admits_one_token(transform):
   # 1 < cov < 5 holds for 1.1 alone.
   assert _clip_cov(transform=transform) == [[1.0, 0.0, 0.0, 0.0]]
@@ -182,7 +180,7 @@ def test_an_empty_band_draws_none():
   assert _clip_cov(cov_low=1.0, cov_high=1.0) == [[0.0] * 4]
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_padding_is_never_drawn(transform):
   nan = jnp.nan
   found = _clip_cov(

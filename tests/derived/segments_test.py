@@ -2,15 +2,10 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
-import pytest
 
 from rlvr_jax import derived
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
 def _call(method, tokens, mask=None, transform=lambda f: f, **settings):
@@ -25,7 +20,7 @@ _steps = functools.partial(_call, derived.segment_ids)
 _planning = functools.partial(_call, derived.planning_tokens)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_a_separator_ends_its_own_step(transform):
   found = _steps([[5, 9, 6, 9, 9, 7]], transform=transform, separator_ids=(9,))
   assert found.tolist() == [[0, 0, 1, 1, 2, 3]]
@@ -51,7 +46,7 @@ def test_without_separators_there_is_one_step():
   assert _steps([[5, 9, 6]]).tolist() == [[0, 0, 0]]
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_all_tokens_of_a_phrase_are_planning_tokens(transform):
   found = _planning(
     [[3, 4, 5, 4, 4, 5]], transform=transform, phrases=((4, 5),)

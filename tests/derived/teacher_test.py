@@ -12,24 +12,19 @@ from rlvr_jax import derived
 from rlvr_jax import errors
 from rlvr_jax import objective as objective_lib
 from tests import batches
+from tests import marks
+from tests import testing
 
 _NAN = float("nan")
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
-
-
-def _floats(values):
-  return jnp.asarray(values, jnp.float32)
 
 
 def _d_hat(student, teacher, has_teacher=(1.0,), mask=None, transform=None):
-  student = _floats(student)
-  mask = jnp.ones_like(student) if mask is None else _floats(mask)
+  student = testing.floats(student)
+  mask = jnp.ones_like(student) if mask is None else testing.floats(mask)
   return (transform or (lambda f: f))(derived.d_hat)(
     student_logprobs=student,
-    teacher_logprobs=_floats(teacher),
-    has_teacher=_floats(has_teacher),
+    teacher_logprobs=testing.floats(teacher),
+    has_teacher=testing.floats(has_teacher),
     completion_mask=mask,
   )
 
@@ -37,7 +32,7 @@ def _d_hat(student, teacher, has_teacher=(1.0,), mask=None, transform=None):
 # ------------------------------------------------------------------- d_hat
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_it_is_the_student_less_the_teacher(transform):
   # P_S = (.5, .5) and P_T = (.9, .1): ln(5 / 9) and ln 5.
   found = _d_hat(
@@ -55,7 +50,7 @@ def test_a_teacher_that_is_the_student_gives_exactly_nothing():
   np.testing.assert_array_equal(_d_hat(same, same), jnp.zeros((1, 3)))
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize("junk", [_NAN, -math.inf])
 def test_padding_and_rows_without_a_teacher_are_zero(transform, junk):
   found = _d_hat(
@@ -74,7 +69,7 @@ def test_neither_view_gets_a_gradient():
   )
   for junk in (-1.0, _NAN):
     gradients = jax.jit(jax.grad(total, argnums=(0, 1)))(
-      _floats([[-1.0, -2.0]]), _floats([[-2.0, junk]])
+      testing.floats([[-1.0, -2.0]]), testing.floats([[-2.0, junk]])
     )
     for gradient in gradients:
       np.testing.assert_array_equal(gradient, jnp.zeros((1, 2)))
@@ -111,14 +106,14 @@ def test_the_method_says_so_when_the_student_is_not_named():
 
 
 def _weights(entropies, *, correct=None, taught=None, mask=None, **settings):
-  entropies = _floats(entropies)
+  entropies = testing.floats(entropies)
   rows = entropies.shape[0]
   return derived.srpo_weights(
     teacher_entropies=entropies,
-    is_correct=jnp.zeros(rows) if correct is None else _floats(correct),
-    has_teacher=jnp.ones(rows) if taught is None else _floats(taught),
+    is_correct=jnp.zeros(rows) if correct is None else testing.floats(correct),
+    has_teacher=jnp.ones(rows) if taught is None else testing.floats(taught),
     completion_mask=(
-      jnp.ones_like(entropies) if mask is None else _floats(mask)
+      jnp.ones_like(entropies) if mask is None else testing.floats(mask)
     ),
     **settings,
   )
@@ -173,8 +168,8 @@ def test_without_a_wrong_row_all_weights_are_zero():
 
 
 def test_the_teacher_gets_no_gradient_from_its_entropy():
-  total = lambda x: jnp.sum(_weights(x) * _floats([[1.0, 3.0]]))
-  gradient = jax.jit(jax.grad(total))(_floats([[0.2, 0.9]]))
+  total = lambda x: jnp.sum(_weights(x) * testing.floats([[1.0, 3.0]]))
+  gradient = jax.jit(jax.grad(total))(testing.floats([[0.2, 0.9]]))
   np.testing.assert_array_equal(gradient, [[0.0, 0.0]])
 
 

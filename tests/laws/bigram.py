@@ -14,6 +14,8 @@ class Bigram(nn.Module):
 
   vocab_size: int
   width: int = 4
+  # On a mesh, the compiler splits everything.
+  partition: None = None
 
   def setup(self):
     normal = nn.initializers.normal(1.0)

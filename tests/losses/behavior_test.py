@@ -11,6 +11,7 @@ from rlvr_jax import credit
 from rlvr_jax import errors
 from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
+from tests import batches
 
 _bound = objective_lib.bound
 _OLD = jnp.log(jnp.asarray([[0.5, 0.125, 0.3]]))
@@ -23,10 +24,6 @@ _FIELDS = {
   "old_logprobs": _OLD,
   "sampler_logprobs": _SAMPLER,
 }
-
-
-def plain_rewards(*, rewards):
-  return rewards
 
 
 def ratio_loss(*, logprobs, old_logprobs):
@@ -47,7 +44,7 @@ def sampler_as_old(*, sampler_logprobs):
 
 def _loss(*parts, fields=_FIELDS, token_loss=ratio_loss, **changes):
   method = objective_lib.Objective(
-    advantage=_bound(plain_rewards),
+    advantage=_bound(batches.plain_rewards),
     token_loss=_bound(token_loss),
     behavior=parts,
     **changes,

@@ -5,13 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rlvr_jax import losses
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
 def _row(values):
@@ -46,7 +42,7 @@ def _gradient(method, log_ratio, *arguments, **settings):
   return jax.grad(total)(jnp.asarray(log_ratio, jnp.float32))
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_values_inside_and_outside_the_clip(transform):
   # Ratios 1.1, 1.5, 0.5 with A = 2: -min(r A, clip(r) A).
   log_ratios = np.log([1.1, 1.5, 0.5])
@@ -98,7 +94,7 @@ def test_no_gradient_where_the_clip_binds():
   np.testing.assert_array_equal(gradient[:2], [0.0, 0.0])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_dual_clip_bounds_negative_advantages_alone(transform):
   # Ratio 4: without it -4 * -1 = 4, with it at most 3. A = 1 is clipped to
   # 1.2 either way, and ratio 2 lies below the bound.
@@ -123,7 +119,7 @@ def test_the_dual_clip_takes_the_gradient_where_it_binds():
   np.testing.assert_allclose(bounded[1], 2.0, rtol=1e-5)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_one_ratio_for_the_response_differs_from_one_per_token(transform):
   # Ratios 2 and 1/2 have a mean log of 0: GSPO clips nothing and gives both
   # tokens -A. PPO clips the first to 1.2 and leaves the second at 0.5.
@@ -195,7 +191,7 @@ def test_gspo_of_a_fully_masked_row_is_finite():
   np.testing.assert_array_equal(found, [-1.0, -1.0])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_cispo_bounds_the_weight_and_keeps_the_gradient(transform):
   # Ratio 1.5 above 1.28: weight 1.28. Log-probability ln(1.5) - 2.
   log_ratio = np.log([1.5])

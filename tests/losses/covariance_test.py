@@ -5,19 +5,16 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rlvr_jax import derived
 from rlvr_jax import losses
+from tests import marks
 
 _ADVANTAGES = jnp.asarray([[1.0, 1.0, -1.0, -1.0]])
 _LOGPROBS = jnp.asarray([[-0.1, -2.3, -0.3, -2.1]])
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_kl_cov_penalises_the_token_of_largest_covariance(transform):
   old = _LOGPROBS - 0.1
   chosen = derived.kl_cov_tokens(

@@ -1,4 +1,4 @@
-"""Distillation losses: exact values, gradients, junk, routes, reductions."""
+"""Distillation losses: exact values, and settings that cannot be."""
 
 import functools
 import math
@@ -8,37 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlvr_jax import derived
 from rlvr_jax import errors
 from rlvr_jax import losses
-from rlvr_jax import objective as objective_lib
+from tests import marks
+from tests import testing
+from tests.losses import two_views
 
-_bound = objective_lib.bound
 _NAN, _INF = float("nan"), float("inf")
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
-_close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=0)
-# Two candidates of each view; the tails hold 0.2 and 0.3.
-_STUDENT, _TEACHER = np.log([0.5, 0.3]), np.log([0.2, 0.5])
-
-
-def _floats(values):
-  return jnp.asarray(values, jnp.float32)
-
-
-def _views(student=_STUDENT, teacher=_TEACHER):
-  """One token of one row, unless the views hold more."""
-  wide = lambda x: jnp.atleast_3d(_floats(x)[None, None]).reshape(
-    *(1,) * (3 - np.ndim(x)), *np.shape(x)
-  )
-  return dict(
-    support_logprobs=wide(student), teacher_support_logprobs=wide(teacher)
-  )
-
-
-def _rows(shape):
-  return dict(has_teacher=jnp.ones(shape[0]), completion_mask=jnp.ones(shape))
+_close = two_views.close
+_floats = testing.floats
+_opsd = two_views.opsd
+_rows = two_views.rows
+_sdft = two_views.sdft
+_STUDENT = two_views.STUDENT
+_views = two_views.views
 
 
 def _sdpo(views, ratio=1.0, transform=lambda f: f, **settings):
@@ -52,20 +35,10 @@ def _sdpo(views, ratio=1.0, transform=lambda f: f, **settings):
   )
 
 
-def _opsd(views, beta=0.5):
-  shape = views["support_logprobs"].shape[:2]
-  return losses.opsd(beta=beta, **views, **_rows(shape))
-
-
-def _sdft(views, **settings):
-  shape = views["support_logprobs"].shape[:2]
-  return losses.sdft(**views, **_rows(shape), **settings)
-
-
 # -------------------------------------------------------------------- values
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize(
   "alpha, expected",
   [
@@ -132,7 +105,7 @@ def test_sdpo_over_the_whole_vocabulary_is_opsd(alpha, tail):
   jax.tree.map(functools.partial(_close, atol=1e-6), found, expected)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize(
   "ratio, weight", [(1.5, 1.5), (0.25, 0.25), (3.0, 2.0), (1e30, 2.0)]
 )
@@ -152,7 +125,7 @@ def _sdpo_token(logprobs, teacher, old=None, **settings):
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_sampled_token_alone(transform):
   # (-1 + 2) * -1, and the slope is the frozen log-ratio alone.
   value, gradient = transform(
@@ -180,244 +153,6 @@ def test_on_the_students_samples_it_has_the_gradient_of_the_divergence():
     return jnp.sum(_sdft(views, direction="student_teacher"))
 
   _close(jax.grad(sampled)(logits), jax.grad(exact)(logits), atol=1e-6)
-
-
-# ------------------------------------------------------------------ gradients
-
-
-def test_the_gradient_with_respect_to_the_logits_is_known():
-  # KL(T || S) has the slope S - T in the student's logits.
-  teacher = jnp.log(_floats([0.7, 0.2, 0.1]))
-  logits = _floats([0.3, -0.2, 0.1])
-  total = lambda x: jnp.sum(_sdft(_views(jax.nn.log_softmax(x), teacher)))
-  _close(
-    jax.grad(total)(logits),
-    jax.nn.softmax(logits) - jnp.exp(teacher),
-    atol=1e-6,
-  )
-
-
-_LOSSES = {
-  "sdpo": _bound(losses.sdpo),
-  "sdpo without tail": _bound(losses.sdpo, tail=False),
-  "sdpo forward": _bound(losses.sdpo, alpha=0.0),
-  "sdpo reverse": _bound(losses.sdpo, alpha=1.0),
-  "sdpo_token": _bound(losses.sdpo_token),
-  "opsd": _bound(losses.opsd),
-  "opsd forward": _bound(losses.opsd, beta=0.0),
-  "sdft": _bound(losses.sdft),
-  "sdft reverse": _bound(losses.sdft, direction="student_teacher"),
-  "srpo": _bound(losses.srpo),
-}
-_each_loss = pytest.mark.parametrize("name", _LOSSES)
-_STUDENTS = ("logprobs", "support_logprobs")
-_TEACHERS = ("teacher_logprobs", "teacher_support_logprobs")
-
-
-def _batch():
-  """Three rows: wrong, without a teacher, and right."""
-  shape = (3, 2)
-  keys = iter(jax.random.split(jax.random.key(7), 8))
-  support = lambda: jnp.log(
-    jax.random.dirichlet(next(keys), jnp.ones(4), shape)[..., :3]
-  )
-  draw = lambda: -jax.random.exponential(next(keys), shape)
-  return {
-    "logprobs": draw(),
-    "old_logprobs": draw(),
-    "teacher_logprobs": draw(),
-    "token_advantages": _floats([[-0.5] * 2, [-0.5] * 2, [1.0] * 2]),
-    "support_logprobs": support(),
-    "teacher_support_logprobs": support(),
-    "srpo_weights": _floats([[1.2, 0.8], [1.0, 1.0], [1.0, 1.0]]),
-    "is_correct": _floats([0.0, 0.0, 1.0]),
-    "has_teacher": _floats([1.0, 0.0, 1.0]),
-    "completion_mask": _floats([[1, 1], [1, 1], [1, 0]]),
-  }
-
-
-def _value_and_gradients(name, batch, names):
-  total = lambda views: jnp.sum(_LOSSES[name](batch | views))
-  return jax.jit(jax.value_and_grad(total))({k: batch[k] for k in names})
-
-
-@_each_loss
-def test_the_teacher_gets_no_gradient(name):
-  _, gradients = _value_and_gradients(name, _batch(), _TEACHERS)
-  for gradient in gradients.values():
-    np.testing.assert_array_equal(gradient, jnp.zeros_like(gradient))
-
-
-@_each_loss
-def test_a_student_at_its_teacher_rests(name):
-  batch = _batch()
-  batch |= {
-    "teacher_logprobs": batch["logprobs"],
-    "is_correct": jnp.zeros(3),
-    "has_teacher": jnp.ones(3),
-  }
-
-  whole = name.startswith(("opsd", "sdft"))
-
-  def total(logits):
-    # Through logits: the probabilities of all tokens cannot grow at once.
-    support = jax.nn.log_softmax(logits)[..., : 4 if whole else 3]
-    teacher = jax.lax.stop_gradient(support)
-    views = dict(support_logprobs=support, teacher_support_logprobs=teacher)
-    return jnp.sum(_LOSSES[name](batch | views))
-
-  logits = jax.random.normal(jax.random.key(8), (3, 2, 4))
-  value, gradient = jax.value_and_grad(total)(logits)
-  _close(value, 0.0, atol=1e-6)
-  _close(gradient, jnp.zeros_like(logits), atol=1e-6)
-
-
-@_each_loss
-@pytest.mark.parametrize("junk", [_NAN, -_INF])
-def test_junk_of_absent_teachers_and_of_padding_reaches_nothing(name, junk):
-  batch = _batch()
-  absent = jnp.zeros((3, 2), bool).at[1].set(True)
-  padded = jnp.zeros((3, 2), bool).at[2, 1].set(True)
-
-  def spoil(names, cells):
-    wide = lambda x: cells.reshape(3, 2, *(1,) * (x.ndim - 2))
-    return {k: jnp.where(wide(batch[k]), junk, batch[k]) for k in names}
-
-  dirty = batch | spoil(_TEACHERS, absent | padded)
-  dirty |= spoil(
-    (*_STUDENTS, "old_logprobs", "token_advantages", "srpo_weights"), padded
-  )
-  clean = _value_and_gradients(name, batch, _STUDENTS)
-  found = _value_and_gradients(name, dirty, _STUDENTS)
-  jax.tree.map(np.testing.assert_array_equal, found, clean)
-  # Eager calls are checked and accept it, too.
-  values = _LOSSES[name](dirty)
-  assert jnp.all(jnp.isfinite(values))
-  assert values[2, 1] == 0.0
-  if name != "srpo":
-    np.testing.assert_array_equal(values[1], jnp.zeros(2))
-    for gradient in found[1].values():
-      np.testing.assert_array_equal(gradient[1], jnp.zeros_like(gradient[1]))
-  # There was something to spoil.
-  assert max(jnp.max(jnp.abs(g)) for g in found[1].values()) > 1e-2
-
-
-@pytest.mark.parametrize("name", [n for n in _LOSSES if n != "sdpo_token"])
-@pytest.mark.parametrize("who", ["both", "student", "teacher"])
-def test_candidates_that_are_never_given_make_no_nan(name, who):
-  batch = _batch()
-  names = {
-    "both": ("support_logprobs", "teacher_support_logprobs"),
-    "student": ("support_logprobs",),
-    "teacher": ("teacher_support_logprobs",),
-  }[who]
-  never = batch | {k: batch[k].at[..., 0].set(-_INF) for k in names}
-  value, gradients = _value_and_gradients(name, never, _STUDENTS)
-  assert jnp.isfinite(value)
-  for gradient in gradients.values():
-    assert jnp.all(jnp.isfinite(gradient))
-  assert jnp.all(jnp.isfinite(_LOSSES[name](never)))
-  if who == "both":
-    # They contribute nothing: the batch without them is the same.
-    fewer = batch | {k: batch[k][..., 1:] for k in names}
-    _close(value, _value_and_gradients(name, fewer, _STUDENTS)[0])
-
-
-@pytest.mark.parametrize("name", [n for n in _LOSSES if n != "sdpo_token"])
-def test_two_certain_views_agree(name):
-  sure = jnp.broadcast_to(_floats([0.0, -_INF, -_INF]), (3, 2, 3))
-  batch = _batch() | {
-    "support_logprobs": sure,
-    "teacher_support_logprobs": sure,
-    "is_correct": jnp.zeros(3),
-    "has_teacher": jnp.ones(3),
-  }
-  value, gradients = _value_and_gradients(name, batch, _STUDENTS)
-  _close(value, 0.0)
-  assert all(bool(jnp.all(jnp.isfinite(g))) for g in gradients.values())
-
-
-def test_certain_views_that_differ_are_far_apart_and_not_infinitely():
-  views = _views([0.0, -_INF], [-_INF, 0.0])
-  # Jensen-Shannon is bounded by ln 2.
-  _close(_opsd(views), [[math.log(2.0)]])
-  np.testing.assert_allclose(_sdft(views), [[1e4]], rtol=1e-6)
-
-
-# ----------------------------------------------------------------------- SRPO
-
-
-@_with_and_without_jit
-def test_rows_take_their_routes(transform):
-  batch = _batch()
-  found = transform(_LOSSES["srpo"])(batch)
-  surrogate = _bound(losses.ppo_clip, clip_high=0.28)(batch)
-  distilled = _LOSSES["sdpo"](batch)
-  _close(found[0], batch["srpo_weights"][0] * distilled[0])
-  # Wrong without a teacher, and right.
-  _close(found[1], surrogate[1])
-  _close(found[2], [surrogate[2, 0], 0.0])
-
-
-@pytest.mark.parametrize(
-  "ratio, credit, expected",
-  [
-    # min(3, 1.28 * 2); max of 0.5 and the floor 0.8; at most 3.
-    (1.5, 2.0, -2.56),
-    (0.5, -1.0, 0.8),
-    (5.0, -1.0, 3.0),
-  ],
-)
-def test_right_rows_have_the_dual_clipped_surrogate(ratio, credit, expected):
-  one = lambda x: jnp.full((1, 1), x, jnp.float32)
-  arrays = dict(
-    logprobs=one(-2.0 + math.log(ratio)),
-    old_logprobs=one(-2.0),
-    token_advantages=one(credit),
-  )
-  settings = dict(clip_high=0.28, dual_clip=3.0)
-  batch = arrays | _views() | _rows((1, 1))
-  batch |= dict(is_correct=jnp.ones(1), srpo_weights=one(1.0))
-  _close(_bound(losses.srpo, **settings)(batch), [[expected]])
-  _close(losses.ppo_clip(**arrays, **settings), [[expected]])
-
-
-def test_both_kinds_of_rows_share_one_denominator():
-  # Surrogates -2 and -4 and a distillation loss of 3: (-2 - 4 + 3) / 3.
-  shape = (3, 1)
-  zeros = jnp.zeros(shape)
-  views = _views(
-    np.broadcast_to(_STUDENT, (3, 1, 2)), np.broadcast_to(_TEACHER, (3, 1, 2))
-  )
-  batch = views | dict(
-    logprobs=zeros - 1.0,
-    old_logprobs=zeros - 1.0,
-    token_advantages=_floats([[2.0], [4.0], [-1.0]]),
-    srpo_weights=_floats([[0.0], [0.0], [3.0 / 0.050875]]),
-    is_correct=_floats([1.0, 1.0, 0.0]),
-    has_teacher=jnp.ones(3),
-    completion_mask=jnp.ones(shape),
-  )
-  found = _LOSSES["srpo"](batch)
-  _close(found, [[-2.0], [-4.0], [3.0]], atol=1e-4)
-  mean = losses.token_mean(
-    token_losses=found,
-    loss_mask=batch["completion_mask"],
-    completion_mask=batch["completion_mask"],
-  )
-  _close(mean.value(), -1.0, atol=1e-4)
-
-
-def test_its_weights_come_from_the_batch():
-  # Teacher entropies 0 and ln 2 of the wrong row: 4/3 and 2/3.
-  batch = _batch()
-  entropies = _floats([[0.0, math.log(2.0)], [9.0, 9.0], [9.0, 9.0]])
-  weights = _bound(derived.srpo_weights)(
-    batch | {"teacher_entropies": entropies}
-  )
-  found = _LOSSES["srpo"](batch | {"srpo_weights": weights})
-  distilled = _LOSSES["sdpo"](batch)
-  _close(found[0], distilled[0] * np.array([4 / 3, 2 / 3]))
 
 
 # ------------------------------------------------------------------ settings

@@ -9,6 +9,7 @@ from rlvr_jax import credit
 from rlvr_jax import losses
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import token_weights
+from tests import batches
 
 _bound = objective_lib.bound
 
@@ -70,17 +71,15 @@ _ROWS = {
 }
 
 
-def plain_rewards(*, rewards):
-  return rewards
-
-
 def minus_logprobs(*, logprobs):
   return -logprobs
 
 
 def _loss(fields=_ROWS, token_loss=losses.reinforce, **changes):
   method = objective_lib.Objective(
-    advantage=_bound(plain_rewards), token_loss=_bound(token_loss), **changes
+    advantage=_bound(batches.plain_rewards),
+    token_loss=_bound(token_loss),
+    **changes,
   )
   return credit.whole_loss(method, fields)
 

@@ -5,19 +5,11 @@ import math
 
 import numpy as np
 
-
-def _inside(completion_mask):
-  rows, num_tokens = np.shape(completion_mask)
-  return [
-    (row, token)
-    for row in range(rows)
-    for token in range(num_tokens)
-    if completion_mask[row, token]
-  ]
+from tests.reference import grid
 
 
 def _covariances(logprobs, token_advantages, completion_mask):
-  cells = _inside(completion_mask)
+  cells = grid.inside(completion_mask)
   mean = lambda x: math.fsum(float(x[cell]) for cell in cells) / len(cells)
   mean_credit, mean_logprob = mean(token_advantages), mean(logprobs)
   return {
@@ -75,7 +67,7 @@ def kl_cov_tokens(
 
 def segment_ids(*, completion_tokens, completion_mask, separator_ids=()):
   found = np.full(np.shape(completion_tokens), -1)
-  for row, token in _inside(completion_mask):
+  for row, token in grid.inside(completion_mask):
     before = [int(other) for other in completion_tokens[row][:token]]
     found[row, token] = sum(other in separator_ids for other in before)
   return found
@@ -83,7 +75,7 @@ def segment_ids(*, completion_tokens, completion_mask, separator_ids=()):
 
 def planning_tokens(*, completion_tokens, completion_mask, phrases=()):
   found = np.zeros(np.shape(completion_tokens))
-  inside = set(_inside(completion_mask))
+  inside = set(grid.inside(completion_mask))
   for row in range(len(completion_tokens)):
     for phrase in phrases:
       for start in range(len(completion_tokens[row])):
@@ -114,7 +106,7 @@ def zero_anchor(*, completion_mask):
 def d_hat(*, student_logprobs, teacher_logprobs, has_teacher, completion_mask):
   """log P_S(y_t) - log P_T(y_t) of the sampled tokens."""
   found = np.zeros(np.shape(completion_mask))
-  for row, token in _inside(completion_mask):
+  for row, token in grid.inside(completion_mask):
     if has_teacher[row]:
       student = float(student_logprobs[row, token])
       found[row, token] = student - float(teacher_logprobs[row, token])
@@ -131,7 +123,7 @@ def srpo_weights(
 ):
   sure = {
     (row, token): math.exp(-teacher_entropies[row, token] / temperature)
-    for row, token in _inside(completion_mask)
+    for row, token in grid.inside(completion_mask)
     if has_teacher[row] and not is_correct[row]
   }
   found = np.zeros(np.shape(completion_mask))

@@ -5,19 +5,11 @@ import math
 
 import numpy as np
 
-
-def _inside(completion_mask):
-  rows, num_tokens = np.shape(completion_mask)
-  return [
-    (row, token)
-    for row in range(rows)
-    for token in range(num_tokens)
-    if completion_mask[row, token]
-  ]
+from tests.reference import grid
 
 
 def forking_token_mask(*, entropies, completion_mask, keep_frac=0.2):
-  cells = _inside(completion_mask)
+  cells = grid.inside(completion_mask)
   # Exact decimals: ceil(0.3 * 10) is 3 whatever 0.3 is in binary.
   budget = max(1, math.ceil(Fraction(str(keep_frac)) * len(cells)))
   # Stable, so that ties go to the earlier token.
@@ -40,7 +32,7 @@ def steer_weights(
   weight_max=1.2,
 ):
   omegas = {}
-  for cell in _inside(completion_mask):
+  for cell in grid.inside(completion_mask):
     prob = min(max(math.exp(logprobs[cell]), 1e-8), 1 - 1e-8)
     change = token_advantages[cell] / math.exp(old_logprobs[cell])
     change *= prob * (1 - prob) * (math.log(prob) + entropies[cell])
@@ -69,7 +61,7 @@ def empg_weights(
   future_sharpness=1.0,
   future_coef=0.1,
 ):
-  cells = _inside(completion_mask)
+  cells = grid.inside(completion_mask)
   steps = {}
   for row, token in cells:
     if segment_ids[row, token] >= 0:
@@ -134,7 +126,7 @@ def reversed_teacher(
 ):
   """(P_S / P_T)^sign(A) on right rows; the other modes are its limits."""
   weight, mask = np.ones(np.shape(d_hat)), np.ones(np.shape(d_hat))
-  for row, token in _inside(completion_mask):
+  for row, token in grid.inside(completion_mask):
     if not has_teacher[row] or (gate == "correct" and not is_correct[row]):
       continue
     direction = _sign(token_advantages[row, token])
@@ -154,7 +146,7 @@ def reversed_teacher(
     return 1.0, 0.0, mask
   if normalize == "row_mean":
     for row in range(len(weight)):
-      inside = [t for r, t in _inside(completion_mask) if r == row]
+      inside = [t for r, t in grid.inside(completion_mask) if r == row]
       total = math.fsum(weight[row, t] for t in inside)
       for t in inside:
         weight[row, t] *= len(inside) / total
@@ -185,7 +177,7 @@ def antisd(
   off_frac=0.93,
 ):
   """-lambda_t phi(u) with u = log P_T - log P_S."""
-  cells = [(r, t) for r, t in _inside(completion_mask) if has_teacher[r]]
+  cells = [(r, t) for r, t in grid.inside(completion_mask) if has_teacher[r]]
   strength = float(teacher_mix)
   if warm_entropy and cells:
     entropy = math.fsum(teacher_entropies[c] for c in cells) / len(cells)

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax.data import boolean_expressions
 from rlvr_jax.data import vocabulary
 from rlvr_jax.rewards import boolean_expressions as rewards
+from tests.rewards import twins
 
 _V = vocabulary.LOGIC
 _LENGTH = 10
@@ -56,21 +56,14 @@ def _device(tokens, true_options):
 
 
 def _encode(text, length=_LENGTH):
-  """Tokens of a completion; "<pad>" inside stands for the pad token."""
-  if text is None:
-    return [_V.id("#"), *[_V.id("A")] * (length - 1)]
-  ids = []
-  for number, part in enumerate(text.split("<pad>")):
-    ids += [_V.pad_id] * (number > 0) + list(_V.encode(part))
-  ids.append(_V.eos_id)
-  return ids + [_V.pad_id] * (length - len(ids))
+  return twins.encoded(text, _V, length, "#A")
 
 
 def _judge(rows, true_options):
   outcomes = _device(
     jnp.asarray(rows, jnp.int32), jnp.asarray(true_options, jnp.int32)
   )
-  return [records.OUTCOMES[outcome] for outcome in np.asarray(outcomes)]
+  return twins.names(outcomes)
 
 
 def test_hostile_completions_are_judged_as_written_here():
@@ -94,28 +87,17 @@ def test_twenty_thousand_random_completions_agree_with_the_twin():
   rows, options = [], []
   for _ in range(20_000):
     problem = problems[rng.integers(len(problems))]
-    row = np.full(_LENGTH, _V.eos_id)
-    if rng.random() < 0.15:
-      row[:] = rng.choice(symbols, _LENGTH)
-    else:
-      ids = _V.encode(problem.demonstration)
-      row[: len(ids)] = ids
-      for _ in range(rng.integers(0, 3)):
-        row[rng.integers(0, len(ids) + 1)] = rng.choice(symbols)
-      if rng.random() < 0.1:
-        row[row == _V.eos_id] = rng.choice(symbols)
+    ids = _V.encode(problem.demonstration)
+    row = twins.damaged(rng, ids, symbols, _V, _LENGTH, noise=0.15, most=2)
+    if rng.random() < 0.1:
+      row[row == _V.eos_id] = rng.choice(symbols)
     rows.append(row)
     options.append(problem.true_options)
-  counts = dict.fromkeys(records.OUTCOMES, 0)
-  for row, found, ours in zip(
-    rows, options, _judge(np.stack(rows), options), strict=True
-  ):
-    text = _V.decode(row) if _V.eos_id in row else None
-    assert ours == rewards.option_outcome_of_text(text, found)
-    counts[ours] += 1
-  # The test is worth something only if every outcome occurs often.
-  for outcome in ("correct", "wrong", "unparsed", "truncated"):
-    assert counts[outcome] > 200, counts
+  expected = [
+    rewards.option_outcome_of_text(twins.text_of(row, _V), found)
+    for row, found in zip(rows, options, strict=True)
+  ]
+  twins.assert_agree(_judge(np.stack(rows), options), expected)
 
 
 def test_any_tokens_at_all_agree_with_the_twin():
@@ -125,5 +107,5 @@ def test_any_tokens_at_all_agree_with_the_twin():
   for row, found, ours in zip(
     rows, options, _judge(rows, options), strict=True
   ):
-    text = _V.decode(row) if _V.eos_id in row else None
+    text = twins.text_of(row, _V)
     assert ours == rewards.option_outcome_of_text(text, tuple(found))

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax.data import dyck
 from rlvr_jax.data import vocabulary
 from rlvr_jax.rewards import dyck as rewards
+from tests.rewards import twins
 
 _V = vocabulary.ARITHMETIC
 _LENGTH, _WIDTH = 8, 5
@@ -46,14 +46,7 @@ def _device(tokens, closing):
 
 
 def _encode(text, length=_LENGTH):
-  """Tokens of a completion; "<pad>" inside stands for the pad token."""
-  if text is None:
-    return [_V.id(")")] * length
-  ids = []
-  for number, part in enumerate(text.split("<pad>")):
-    ids += [_V.pad_id] * (number > 0) + list(_V.encode(part))
-  ids.append(_V.eos_id)
-  return ids + [_V.pad_id] * (length - len(ids))
+  return twins.encoded(text, _V, length, ")")
 
 
 def _padded(closing, width=_WIDTH):
@@ -64,7 +57,7 @@ def _judge(rows, closing):
   outcomes = _device(
     jnp.asarray(rows, jnp.int32), jnp.asarray(closing, jnp.int32)
   )
-  return [records.OUTCOMES[outcome] for outcome in np.asarray(outcomes)]
+  return twins.names(outcomes)
 
 
 def test_hostile_completions_are_judged_as_written_here():
@@ -93,26 +86,16 @@ def test_twenty_thousand_random_completions_agree_with_the_twin():
   rng = np.random.default_rng(0)
   problems = dyck.problems(0, 12, _WIDTH, 2000, 1, 1)["train"]
   symbols = np.array([*_V.encode("(){}(){}>1"), _V.eos_id, _V.pad_id])
-  rows, closing = [], []
-  for _ in range(20_000):
-    problem = problems[rng.integers(len(problems))]
-    row = np.full(_LENGTH, _V.eos_id)
-    if rng.random() < 0.15:
-      row[:] = rng.choice(symbols, _LENGTH)
-    else:
-      ids = _V.encode(problem.answer)
-      row[: len(ids)] = ids
-      for _ in range(rng.integers(0, 3)):
-        row[rng.integers(0, len(ids) + 1)] = rng.choice(symbols)
-    rows.append(row)
-    closing.append(_padded(problem.closing))
-  counts = dict.fromkeys(records.OUTCOMES, 0)
-  for row, kinds, ours in zip(
-    rows, closing, _judge(np.stack(rows), closing), strict=True
-  ):
-    text = _V.decode(row) if _V.eos_id in row else None
-    assert ours == rewards.dyck_outcome_of_text(text, kinds)
-    counts[ours] += 1
-  # The test is worth something only if every outcome occurs often.
-  for outcome in ("correct", "wrong", "unparsed", "truncated"):
-    assert counts[outcome] > 200, counts
+  drawn = [problems[i] for i in rng.integers(len(problems), size=20_000)]
+  rows = [
+    twins.damaged(
+      rng, _V.encode(p.answer), symbols, _V, _LENGTH, noise=0.15, most=2
+    )
+    for p in drawn
+  ]
+  closing = [_padded(p.closing) for p in drawn]
+  expected = [
+    rewards.dyck_outcome_of_text(twins.text_of(row, _V), kinds)
+    for row, kinds in zip(rows, closing, strict=True)
+  ]
+  twins.assert_agree(_judge(np.stack(rows), closing), expected)

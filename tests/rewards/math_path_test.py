@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax.data import math_path
 from rlvr_jax.data import vocabulary
 from rlvr_jax.rewards import math_path as rewards
+from tests.rewards import twins
 
 _V = vocabulary.LOGIC
 _LENGTH, _WIDTH = 20, 16
@@ -74,14 +74,7 @@ def _device(tokens, template, target):
 
 
 def _encode(text, length=_LENGTH):
-  """Tokens of a completion; "<pad>" inside stands for the pad token."""
-  if text is None:
-    return [_V.id("#"), *[_V.id("6")] * (length - 1)]
-  ids = []
-  for number, part in enumerate(text.split("<pad>")):
-    ids += [_V.pad_id] * (number > 0) + list(_V.encode(part))
-  ids.append(_V.eos_id)
-  return ids + [_V.pad_id] * (length - len(ids))
+  return twins.encoded(text, _V, length, "#6")
 
 
 def _padded(template, width=_WIDTH):
@@ -99,12 +92,13 @@ def _judge(rows, templates, width=_WIDTH):
     jnp.asarray([_padded(t, width) for t in templates], jnp.int32),
     jnp.asarray([_target(t) for t in templates], jnp.int32),
   )
-  return [records.OUTCOMES[outcome] for outcome in np.asarray(outcomes)]
+  return twins.names(outcomes)
 
 
 def _twin(row, template):
-  text = _V.decode(row) if _V.eos_id in row else None
-  return rewards.equation_outcome_of_text(text, template, _target(template))
+  return rewards.equation_outcome_of_text(
+    twins.text_of(row, _V), template, _target(template)
+  )
 
 
 def test_hostile_completions_are_judged_as_written_here():
@@ -159,30 +153,17 @@ def test_twenty_thousand_random_completions_agree_with_the_twin():
   rows, templates = [], []
   for _ in range(20_000):
     problem = problems[rng.integers(len(problems))]
-    row = np.full(_LENGTH, _V.eos_id)
-    kind = rng.random()
-    if kind < 0.1:
-      row[:] = rng.choice(symbols, _LENGTH)
-    else:
-      ids = np.array(_V.encode(problem.demonstration))
-      if kind < 0.5:
-        # Another filling, most often of no such value.
-        hidden = np.array([symbol == "?" for symbol in "#" + problem.template])
-        ids[hidden] = rng.choice(digits, hidden.sum())
-      row[: len(ids)] = ids
-      for _ in range(rng.integers(0, 3)):
-        row[rng.integers(0, len(ids) + 1)] = rng.choice(symbols)
-    rows.append(row)
+    ids = np.array(_V.encode(problem.demonstration))
+    if rng.random() < 0.4:
+      # Another filling, most often of no such value.
+      hidden = np.array([symbol == "?" for symbol in "#" + problem.template])
+      ids[hidden] = rng.choice(digits, hidden.sum())
+    rows.append(
+      twins.damaged(rng, ids, symbols, _V, _LENGTH, noise=0.1, most=2)
+    )
     templates.append(problem.template)
-  counts = dict.fromkeys(records.OUTCOMES, 0)
-  for row, template, ours in zip(
-    rows, templates, _judge(np.stack(rows), templates), strict=True
-  ):
-    assert ours == _twin(row, template)
-    counts[ours] += 1
-  # The test is worth something only if every outcome occurs often.
-  for outcome in ("correct", "wrong", "unparsed", "truncated"):
-    assert counts[outcome] > 200, counts
+  expected = list(map(_twin, rows, templates))
+  twins.assert_agree(_judge(np.stack(rows), templates), expected)
 
 
 def test_any_tokens_at_all_agree_with_the_twin():

@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import records
 from rlvr_jax import rewards
 from rlvr_jax.data import vocabulary
+from tests.rewards import twins
 
 _V = vocabulary.ARITHMETIC
 _LENGTH = 20
@@ -35,14 +35,11 @@ def _device(rows, answers):
     completion_tokens=jnp.asarray(rows, jnp.int32),
     answer=jnp.asarray(answers, jnp.int32),
   )
-  return [records.OUTCOMES[outcome] for outcome in np.asarray(outcomes)]
+  return twins.names(outcomes)
 
 
 def test_chains_are_judged_as_written_here():
-  rows = []
-  for text, _ in _CASES:
-    ids = [3] * _LENGTH if text is None else [*_V.encode(text), _V.eos_id]
-    rows.append(ids + [_V.pad_id] * (_LENGTH - len(ids)))
+  rows = [twins.encoded(text, _V, _LENGTH, "1") for text, _ in _CASES]
   device = _device(rows, [9] * len(_CASES))
   for (text, expected), ours in zip(_CASES, device, strict=True):
     twin = rewards.chain_outcome_of_text(text, 9)
@@ -56,7 +53,7 @@ def test_random_chains_agree_with_the_twin():
   answers = rng.choice([0, 1, 2, 9, 12], 5000)
   device = _device(rows, answers)
   for row, answer, ours in zip(rows, answers, device, strict=True):
-    text = _V.decode(row) if _V.eos_id in row else None
+    text = twins.text_of(row, _V)
     assert ours == rewards.chain_outcome_of_text(text, answer)
   assert {"correct", "wrong", "unparsed", "truncated"} == set(device)
 

@@ -2,17 +2,12 @@
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from rlvr_jax import advantages
 from rlvr_jax.rewards import shaping
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
 def _overlong(lengths, rewards, width=20, transform=lambda f: f, **settings):
@@ -23,7 +18,7 @@ def _overlong(lengths, rewards, width=20, transform=lambda f: f, **settings):
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_penalty_grows_over_the_last_tokens_of_the_budget(transform):
   # Budget 16, ramp over its last 4: nothing up to 12, then a quarter a token,
   # and never more than 1.
@@ -59,7 +54,7 @@ def _kl(old, reference, mask, transform=lambda f: f, **settings):
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_log_ratio_is_summed_over_the_completion(transform):
   # Row 0: 1 + 0.5 + 0.5 = 2 nats; row 1: -1, a bonus; padding is not summed.
   found = _kl(
@@ -96,7 +91,7 @@ def _unlikely(means, rewards, valid=None, transform=lambda f: f, **settings):
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_the_likelier_of_two_right_answers_gets_less(transform):
   # Ranks 2, 1, 3, 0 of four at 1/4: factors 1 - 2/16, 1 - 1/16, any, 1.
   shaped = _unlikely([-1, -2, -0.5, -3], [1, 1, 0, 1], transform=transform)

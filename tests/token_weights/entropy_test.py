@@ -10,10 +10,7 @@ import pytest
 
 from rlvr_jax import errors
 from rlvr_jax import token_weights
-
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
+from tests import marks
 
 
 def _array(values):
@@ -30,7 +27,7 @@ def _kept(entropies, mask=None, transform=lambda f: f, **settings):
 # ---------------------------------------------------------------- forking
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize("num_tokens, kept", [(10, 2), (11, 3), (1, 1)])
 def test_a_fifth_of_the_tokens_is_rounded_up(num_tokens, kept, transform):
   # ceil(0.2 * 10) = 2, ceil(0.2 * 11) = 3, ceil(0.2) = 1.
@@ -53,7 +50,7 @@ def test_ties_go_to_the_lower_flat_index():
   np.testing.assert_array_equal(found, [[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_padding_is_never_chosen_nor_counted(transform):
   # ceil(0.5 * 3) = 2 of the three real tokens, whatever the padding holds.
   found = _kept(
@@ -101,7 +98,7 @@ def _steer(
   ).weight[0]
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_linear_weights(transform):
   # 1.2 - 0.4 * omega / 1.77975 with omega = (0.02197, 0, 1.77975).
   np.testing.assert_allclose(
@@ -109,7 +106,7 @@ def test_linear_weights(transform):
   )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_exponential_weights(transform):
   # k = -ln(0.8) / 1.77975 = 0.12538; exp(-k * 0.02197) = 0.99725.
   np.testing.assert_allclose(
@@ -151,7 +148,7 @@ def test_small_changes_hardly_lower_an_exponential_weight():
   np.testing.assert_allclose(found, [0.8 ** (0.0021972 / 0.02), 1.0], rtol=1e-4)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize("schedule", ["linear", "exponential"])
 def test_padding_takes_no_part_in_minimum_and_maximum(schedule, transform):
   found = _steer(
@@ -244,7 +241,7 @@ _SHAPED = np.asarray([1.58009, 0.95838, 0.55897])
 _CENTRED = np.asarray([0.54761, -0.07410, -0.47351])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_three_steps_of_one_token(transform):
   found = _empg([[0.2, 0.6, 1.0]], [[0, 1, 2]], transform=transform)
   np.testing.assert_allclose(found, [_CENTRED], atol=1e-5)
@@ -292,7 +289,7 @@ def test_steps_of_equal_entropy_leave_the_advantages_apart():
   np.testing.assert_allclose(found, [[2.1 - 0.55, -1.0 - 0.55]], atol=1e-6)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_padding_is_inert(transform):
   found = _empg(
     [[0.2, 0.6, 1.0, jnp.nan]],

@@ -1,4 +1,4 @@
-"""Teachers as token weights: exact values, gates, bounds, junk, schedules."""
+"""RLRT and RLSD: exact weights, gates, bounds, junk, schedules."""
 
 import functools
 import math
@@ -13,18 +13,13 @@ from rlvr_jax import errors
 from rlvr_jax import schedules
 from rlvr_jax import token_weights
 from rlvr_jax.token_weights import teacher
+from tests import marks
+from tests import testing
 
 _NAN = float("nan")
-_with_and_without_jit = pytest.mark.parametrize(
-  "transform", [jax.jit, lambda function: function], ids=["jit", "eager"]
-)
 _close = functools.partial(np.testing.assert_allclose, atol=1e-5, rtol=0)
 # Log-probabilities of two tokens: the first one is the student's own.
 _STUDENT, _TEACHER = (-1.0, -3.0), (-2.0, -2.0)
-
-
-def _floats(values):
-  return jnp.asarray(values, jnp.float32)
 
 
 def _shape(
@@ -39,17 +34,19 @@ def _shape(
   transform=lambda f: f,
   **settings,
 ):
-  credits = _floats(token_advantages)
+  credits = testing.floats(token_advantages)
   ones = jnp.ones(credits.shape[0])
   method = functools.partial(token_weights.reversed_teacher, **settings)
   return transform(method)(
     token_advantages=credits,
-    d_hat=_floats(d_hat),
-    is_correct=ones if correct is None else _floats(correct),
-    has_teacher=ones if taught is None else _floats(taught),
-    completion_mask=jnp.ones_like(credits) if mask is None else _floats(mask),
-    teacher_mix=_floats(mix),
-    teacher_clip=_floats(clip),
+    d_hat=testing.floats(d_hat),
+    is_correct=ones if correct is None else testing.floats(correct),
+    has_teacher=ones if taught is None else testing.floats(taught),
+    completion_mask=jnp.ones_like(credits)
+    if mask is None
+    else testing.floats(mask),
+    teacher_mix=testing.floats(mix),
+    teacher_clip=testing.floats(clip),
   )
 
 
@@ -57,19 +54,19 @@ def _rlrt(token_advantages, d_hat, **keywords):
   """Credits after RLRT."""
   shape = _shape(token_advantages, d_hat, **keywords)
   assert shape.bonus == 0.0 and shape.mask == 1.0
-  return _floats(token_advantages) * shape.weight
+  return testing.floats(token_advantages) * shape.weight
 
 
 def _rlsd(token_advantages, d_hat, *, taught=None, mix=0.5, clip=1.0):
-  credits = _floats(token_advantages)
+  credits = testing.floats(token_advantages)
   shape = token_weights.rlsd(
     token_advantages=credits,
-    d_hat=_floats(d_hat),
+    d_hat=testing.floats(d_hat),
     has_teacher=(
-      jnp.ones(credits.shape[0]) if taught is None else _floats(taught)
+      jnp.ones(credits.shape[0]) if taught is None else testing.floats(taught)
     ),
-    teacher_mix=_floats(mix),
-    teacher_clip=_floats(clip),
+    teacher_mix=testing.floats(mix),
+    teacher_clip=testing.floats(clip),
   )
   assert shape.bonus == 0.0 and shape.mask == 1.0
   return credits * shape.weight
@@ -87,7 +84,7 @@ _D_HAT = _gaps(_STUDENT, _TEACHER)
 
 def _group(rewards):
   return advantages.grpo_advantages(
-    rewards=_floats(rewards),
+    rewards=testing.floats(rewards),
     group_ids=jnp.zeros(len(rewards), jnp.int32),
     valid=jnp.ones(len(rewards)),
   )
@@ -120,7 +117,7 @@ def test_a_group_on_its_way_to_token_credit(rewards, expected):
 # ---------------------------------------------------------------- RLRT, RLSD
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize(
   "mix, clip, expected",
   [
@@ -160,7 +157,7 @@ def test_rlrt_with_the_views_exchanged_is_rlsd(mix, clip):
     )
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 @pytest.mark.parametrize("mode", ["ratio", "sign"])
 @pytest.mark.parametrize("normalize", ["none", "row_mean"])
 @pytest.mark.parametrize(
@@ -219,7 +216,7 @@ def test_no_log_ratio_overflows():
     _close(shape.weight, [[math.exp(20.0), math.exp(-20.0)]], rtol=1e-5)
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_without_the_gate_own_tokens_of_wrong_rows_are_punished_less(transform):
   # -1 (0.5 + 0.5 / e).
   wrong = dict(correct=[0.0], gate="all", transform=transform)
@@ -233,7 +230,7 @@ def test_a_credit_of_zero_has_the_weight_one():
   for d_hat in (3.0, math.inf):
     run = jax.jit(functools.partial(_shape, [[0.0, 1.0]]))
     np.testing.assert_array_equal(
-      run(_floats([[d_hat, 1.0]])).weight, [[1.0, 1.5]]
+      run(testing.floats([[d_hat, 1.0]])).weight, [[1.0, 1.5]]
     )
 
 
@@ -259,7 +256,7 @@ def test_lambda_follows_a_schedule():
     _close(found, [[1.0 - 0.2 * mix, 1.0 + 0.2 * mix]])
 
 
-@_with_and_without_jit
+@marks.with_and_without_jit
 def test_junk_outside_of_the_completion_reaches_nothing(transform):
   for normalize in ("none", "row_mean"):
     settings = dict(normalize=normalize, transform=transform)
@@ -276,10 +273,8 @@ def test_junk_outside_of_the_completion_reaches_nothing(transform):
 
 def test_the_student_gets_no_gradient_from_its_weights():
   total = lambda d_hat: jnp.sum(_rlrt([[2.0, 2.0]], d_hat))
-  bonus = lambda d_hat: jnp.sum(_bonus(d_hat))
-  for value in (total, bonus):
-    gradient = jax.jit(jax.grad(value))(_floats([[0.3, -0.2]]))
-    np.testing.assert_array_equal(gradient, [[0.0, 0.0]])
+  gradient = jax.jit(jax.grad(total))(testing.floats([[0.3, -0.2]]))
+  np.testing.assert_array_equal(gradient, [[0.0, 0.0]])
 
 
 # --------------------------------------------------------------- extensions
@@ -351,96 +346,3 @@ def test_an_unknown_setting_is_met_with_the_list(setting, valid):
   with pytest.raises(errors.UserError) as caught:
     _shape([[1.0]], [[1.0]], **{setting: "other"})
   assert str(caught.value) == f"{setting} is 'other': choose one of {valid}"
-
-
-# ------------------------------------------------------------------- AntiSD
-
-
-def _bonus(
-  d_hat,
-  entropies=None,
-  *,
-  taught=None,
-  mask=None,
-  mix=1.0,
-  transform=lambda f: f,
-  **settings,
-):
-  d_hat = _floats(d_hat)
-  ones = jnp.ones_like(d_hat)
-  method = functools.partial(token_weights.antisd, **settings)
-  shape = transform(method)(
-    d_hat=d_hat,
-    teacher_entropies=ones if entropies is None else _floats(entropies),
-    has_teacher=ones[:, 0] if taught is None else _floats(taught),
-    completion_mask=ones if mask is None else _floats(mask),
-    teacher_mix=_floats(mix),
-  )
-  assert shape.weight == 1.0 and shape.mask == 1.0
-  return shape.bonus
-
-
-@_with_and_without_jit
-def test_the_bonus_is_minus_phi_of_the_teachers_log_ratio(transform):
-  # u = 0, 1, -1 and all but minus infinity.
-  found = _bonus([[0.0, -1.0, 1.0, 1e4]], transform=transform)
-  _close(found, [[0.0, -0.310057, 0.189943, 0.346574]])
-  # Half of it at lambda 0.5.
-  found = _bonus([[-1.0]], mix=0.5, transform=transform)
-  _close(found, [[-0.155029]])
-
-
-def test_a_token_that_the_teacher_never_gives_has_the_largest_bonus():
-  run = jax.jit(_bonus)
-  _close(run(_floats([[math.inf]])), [[0.346574]])
-
-
-@_with_and_without_jit
-def test_the_bonus_of_padding_and_of_rows_without_a_teacher_is_zero(transform):
-  found = _bonus(
-    [[-1.0, _NAN], [0.0, 0.0]],
-    [[1.0, _NAN], [_NAN, _NAN]],
-    taught=[1.0, 0.0],
-    mask=[[1, 0], [1, 1]],
-    warm_entropy=0.5,
-    transform=transform,
-  )
-  _close(found, [[-0.310057, 0.0], [0.0, 0.0]])
-
-
-@pytest.mark.parametrize(
-  "entropy, share",
-  # Off at 0.93 * 2 = 1.86, on at 2, half in the middle.
-  [(0.0, 0.0), (1.86, 0.0), (1.93, 0.5), (2.0, 1.0), (5.0, 1.0)],
-)
-def test_the_gate_opens_with_the_teachers_entropy(entropy, share):
-  found = _bonus([[-1.0]], [[entropy]], warm_entropy=2.0)
-  _close(found, [[-0.310057 * share]])
-
-
-def test_the_gate_averages_over_tokens_of_rows_with_a_teacher():
-  # Entropies 1, 2 and 3 of taught tokens: mean 2, halfway from 1 to 3.
-  found = _bonus(
-    [[-1.0, -1.0], [-1.0, 0.0], [0.0, 0.0]],
-    [[1.0, 2.0], [3.0, 99.0], [99.0, 99.0]],
-    taught=[1.0, 1.0, 0.0],
-    mask=[[1, 1], [1, 0], [1, 1]],
-    warm_entropy=3.0,
-    off_frac=1 / 3,
-  )
-  half = -0.310057 / 2
-  _close(found, [[half, half], [half, 0.0], [0.0, 0.0]])
-
-
-def test_a_batch_without_a_teacher_has_no_bonus():
-  found = _bonus([[0.0]], taught=[0.0], warm_entropy=1.0)
-  np.testing.assert_array_equal(found, [[0.0]])
-
-
-@pytest.mark.parametrize(
-  "settings",
-  [dict(warm_entropy=-1.0), dict(off_frac=1.0), dict(off_frac=-0.1)],
-)
-def test_a_gate_that_cannot_be_is_refused(settings):
-  with pytest.raises(errors.UserError, match="warm_entropy is "):
-    _bonus([[0.0]], **settings)

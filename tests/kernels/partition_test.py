@@ -1,0 +1,119 @@
+"""On a mesh every device works on its part, and the parts make the whole."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+import numpy as np
+import pytest
+
+from kernels import attention
+from kernels import partition as partition_lib
+from kernels import token_logprobs
+from kernels.token_logprobs import chunked_xla
+from rlvr_jax import sharding
+
+_MESHES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2), (8, 1, 1), (1, 1, 8)]
+_meshes = pytest.mark.parametrize("shape", _MESHES, ids=str)
+
+
+def _partition(shape) -> partition_lib.Partition:
+  names = ("data", "fsdp", "tensor")
+  config = sharding.MeshConfig(**dict(zip(names, shape, strict=True)))
+  return sharding.partition(sharding.make_mesh(config))
+
+
+def _assert_close(found, expected):
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+    found,
+    expected,
+  )
+
+
+@_meshes
+def test_token_statistics_and_gradients(monkeypatch, shape):
+  monkeypatch.setattr(chunked_xla, "_LIMITS", {"cpu": (4, 40)})
+  rows, width, vocab = 24, 6, 32
+  keys = jax.random.split(jax.random.key(0), 4)
+  hidden = jax.random.normal(keys[0], (rows, width))
+  unembedding = jax.random.normal(keys[1], (width, vocab))
+  targets = jax.random.randint(keys[2], (rows,), 0, vocab)
+  upstream = jax.random.normal(keys[3], (4, rows))
+
+  def run(**settings):
+    def statistics(hidden, unembedding):
+      return token_logprobs.token_logprobs(
+        hidden, unembedding, targets, temperature=0.7, **settings
+      )
+
+    def both(hidden, unembedding):
+      values, pull_back = jax.vjp(statistics, hidden, unembedding)
+      return values, pull_back(token_logprobs.TokenStatistics(*upstream))
+
+    return both
+
+  partition = _partition(shape)
+  place = lambda *names: NamedSharding(partition.mesh, PartitionSpec(*names))
+  # As the parameters lie: their width over fsdp.
+  places = place(partition.rows), place("fsdp", partition.features)
+  both = jax.jit(
+    run(partition=partition), in_shardings=places, out_shardings=(None, places)
+  )
+  expected = jax.jit(run(implementation="reference"))(hidden, unembedding)
+  _assert_close(both(hidden, unembedding), expected)
+  # No device multiplies more than its part.
+  parts = rows // partition.num_row_parts, vocab // partition.num_feature_parts
+  text = both.lower(hidden, unembedding).compile().as_text()
+  assert partition.mesh.size == 1 or f"f32[{rows},{vocab}]" not in text
+  assert f"{parts[1]}]" in text
+
+
+@_meshes
+def test_attention_and_its_gradients(shape):
+  normal = lambda i, *x: jax.random.normal(jax.random.key(i), x)
+  inputs = normal(0, 8, 16, 5, 4), normal(1, 8, 8, 9, 4), normal(2, 8, 8, 9, 4)
+  is_real = jnp.arange(9)[None] >= jnp.arange(8)[:, None] % 4
+
+  def run(**settings):
+    def total(queries, keys, values):
+      mixed = attention.causal_attention(
+        queries, keys, values, is_real, window=4, **settings
+      )
+      return jnp.sum(jnp.sin(mixed)), mixed
+
+    return jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)
+
+  partition = _partition(shape)
+  heads = NamedSharding(
+    partition.mesh, PartitionSpec(partition.rows, partition.features)
+  )
+  found = jax.jit(run(partition=partition), in_shardings=(heads,) * 3)(*inputs)
+  _assert_close(found, jax.jit(run())(*inputs))
+
+
+def test_what_a_partition_does_not_divide_is_left_to_the_compiler():
+  partition = _partition((2, 2, 2))
+  assert partition.divides(8, 4, 2)
+  assert not partition.divides(6, 4) and not partition.divides(8, 4, 3)
+  hidden, unembedding = jnp.ones((6, 4)), jnp.ones((4, 10))
+  found = token_logprobs.token_logprobs(
+    hidden, unembedding, jnp.zeros(6, jnp.int32), partition=partition
+  )
+  np.testing.assert_allclose(found.logprobs, -np.log(10.0), rtol=1e-6)
+
+
+def test_kernels_are_named_on_several_devices_that_divide_their_arrays(
+  monkeypatch,
+):
+  partition = _partition((2, 2, 2))
+  monkeypatch.setattr(partition_lib.Partition, "platform", "tpu")
+  array = lambda rows, heads: jax.ShapeDtypeStruct(
+    (rows, heads, 512, 128), jnp.bfloat16
+  )
+  suitable = lambda q, k: attention.suitable(q, k, partition)
+  assert suitable(array(8, 4), array(8, 2)) == "splash"
+  assert suitable(array(6, 4), array(6, 2)) is None
+  assert suitable(array(8, 4), array(8, 1)) is None
