@@ -101,6 +101,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_run(root, reference, method):
   assert trained(folder) == trained(whole)
 
 
+@pytest.mark.slow
 def test_rows_over_devices_are_judged_alike(root, reference):
   folder = root / "spread"
   mesh = ["--config.mesh.data=2", "--config.mesh.fsdp=2"]

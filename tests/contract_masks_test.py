@@ -45,6 +45,16 @@ _COMPUTED = [
 _each_computed = pytest.mark.parametrize(
   "hook, function", _COMPUTED, ids=lambda x: getattr(x, "__name__", x)
 )
+# A batch of another shape is another program: the quick tests make one a hook.
+_FIRST_OF_HOOKS = [*dict(reversed(_COMPUTED)).items()]
+_each_computed_some_slow = pytest.mark.parametrize(
+  "hook, function",
+  [
+    x if x in _FIRST_OF_HOOKS else pytest.param(*x, marks=pytest.mark.slow)
+    for x in _COMPUTED
+  ],
+  ids=lambda x: getattr(x, "__name__", x),
+)
 
 
 def _objective(hook, function):
@@ -134,7 +144,7 @@ def test_a_fully_masked_row_is_silent(hook, function):
     assert not jnp.any(gradient[4])
 
 
-@_each_computed
+@_each_computed_some_slow
 def test_a_row_that_was_not_judged_might_as_well_be_missing(hook, function):
   fields = batches.fields()
   cells = jnp.zeros(fields["completion_mask"].shape, bool).at[4].set(True)

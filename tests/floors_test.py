@@ -12,6 +12,8 @@ _FLOORS = {
   "rlvr_jax": 0,
   "rlvr_jax.binding": 0,
   "rlvr_jax.checks": 0,
+  "rlvr_jax.chips": 0,
+  "rlvr_jax.collectives": 0,
   "rlvr_jax.errors": 0,
   "rlvr_jax.keys": 0,
   "rlvr_jax.masked": 0,
@@ -70,6 +72,7 @@ _FLOORS = {
   "rlvr_jax.evaluate": 5,
   "rlvr_jax.launch": 5,
   "rlvr_jax.methods": 5,
+  "rlvr_jax.preflight": 5,
   "rlvr_jax.train": 5,
 }
 # Rooms of one floor that know nothing of each other.

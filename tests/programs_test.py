@@ -26,7 +26,10 @@ def data_dir(tmp_path_factory):
 def _programs(data_dir: pathlib.Path, devices: int):
   experiment = experiment_lib.load(paced_rl.get_config("tiny").to_dict())
   run = dataclasses.replace(
-    experiment.run, mesh=sharding.MeshConfig(data=devices)
+    experiment.run,
+    mesh=sharding.MeshConfig(data=devices),
+    # A loop over passes takes its time to compile.
+    updates=dataclasses.replace(experiment.run.updates, num_micro_batches=1),
   )
   task = tasks.load_task(run.data, run.rollout.completion_tokens, data_dir)
   return programs_lib.make_programs(

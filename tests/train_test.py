@@ -179,6 +179,7 @@ def test_the_table_samples_and_picture_are_shown(reference):
     assert f"{sample['prompt']} {sample['completion']}".rstrip() in out
 
 
+@pytest.mark.slow  # implied by runs that were killed, stopped or borrowed from
 def test_the_same_seed_gives_the_same_bytes(reference, tmp_path):
   assert _run(tmp_path / "again")[0] == 0
   _assert_same_run(tmp_path / "again", reference)

@@ -90,15 +90,25 @@ def test_more_prompts_than_there_are_is_refused(tmp_path):
     tasks.load_task(config, 16, tmp_path)
 
 
+_slow = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
   "name, variant, verifier, prompt_tokens, completion_tokens",
   [
     ("dyck_errors", "two", "chain_outcomes", 17, 4),
     ("boolean_expressions", "four", "option_outcomes", 200, 6),
-    ("boolean_expressions", "six", "option_outcomes", 500, 8),
+    pytest.param(
+      "boolean_expressions",
+      "six",
+      "option_outcomes",
+      500,
+      8,
+      marks=_slow,
+    ),
     ("math_path", "half", "equation_outcomes", 18, 18),
-    ("math_path", "all", "equation_outcomes", 18, 18),
-    ("math_path", "nine", "equation_outcomes", 29, 29),
+    pytest.param("math_path", "all", "equation_outcomes", 18, 18, marks=_slow),
+    pytest.param("math_path", "nine", "equation_outcomes", 29, 29, marks=_slow),
   ],
 )
 def test_demonstrations_of_a_loaded_task_are_judged_correct(

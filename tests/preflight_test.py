@@ -1,0 +1,136 @@
+"""A run's memory and transfers are known before there are devices for it."""
+
+import dataclasses
+import functools
+
+import jax
+from jax.experimental import topologies
+import pytest
+
+from experiments import rlrt
+from rlvr_jax import chips
+from rlvr_jax import errors
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import preflight
+from rlvr_jax import sharding
+from rlvr_jax.data import unread
+
+# RLRT as its paper runs it, of a model and with lengths that compile at once.
+_SMALL = dict(
+  num_layers=2,
+  width=32,
+  num_heads=4,
+  num_kv_heads=2,
+  head_dim=8,
+  mlp_width=48,
+  vocab_size=64,
+)
+
+
+def _experiment(**mesh):
+  config = rlrt.get_config("qwen3_4b")
+  config.model.update(_SMALL)
+  config.prompts_per_step = 8
+  config.rollout.update(num_generations=2, completion_tokens=16)
+  config.data.prompt_tokens = 16
+  config.teacher.update(prompt_tokens=96, rows_per_pass=8)
+  config.mesh.update(mesh)
+  return experiment_lib.load(config.to_dict())
+
+
+@functools.cache
+def _plans(**mesh):
+  experiment = _experiment(**mesh)
+  on = sharding.make_mesh(experiment.run.mesh)
+  found = preflight.plans(experiment, on, num_prompts=100)
+  return {plan.name: plan for plan in found}
+
+
+@pytest.mark.parametrize(
+  "mesh",
+  [
+    dict(fsdp=2, tensor=2),
+    pytest.param(dict(), marks=pytest.mark.slow),
+    pytest.param(dict(data=8), marks=pytest.mark.slow),
+  ],
+  ids=str,
+)
+def test_a_steps_programs_are_planned_from_shapes_alone(mesh):
+  found = _plans(**mesh)
+  assert list(found) == ["collect", "teach", "train_step"]
+  for plan in found.values():
+    assert plan.peak_gib > plan.arguments_gib > 0 or plan.name != "train_step"
+    assert plan.flops > 0 and plan.accessed_bytes > 0
+    # No data sheet tells of this CPU.
+    assert plan.bound_secs is None
+    assert bool(plan.sent_bytes) == (sharding.MeshConfig(**mesh) != _ONE)
+  lines = preflight.table(list(found.values()), None).splitlines()
+  assert len(lines) == 4 and len(set(map(len, lines))) == 1
+
+
+_ONE = sharding.MeshConfig()
+
+
+@pytest.mark.slow
+def test_split_parameters_take_less_of_each_device():
+  whole, split = _plans(data=8), _plans(fsdp=8)
+  of = lambda plans: plans["train_step"].arguments_gib
+  assert of(split) < of(whole) / 2
+
+
+def test_what_does_not_fit_is_told():
+  plan = preflight.Plan("train_step", 1.0, 17.0)
+  assert preflight.fits([plan], 32.0) and preflight.fits([plan], None)
+  assert not preflight.fits([plan], 16.0)
+  text = (
+    "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in"
+    " memory space hbm. Used 17.34G of 15.75G hbm. Exceeded hbm capacity"
+  )
+  needed = preflight._needed(text)
+  assert needed == "Used 17.34G of 15.75G hbm"
+  refused = preflight.Plan("collect", 0.0, None, needed)
+  assert not preflight.fits([refused], None)
+  table = preflight.table([refused, plan], 32.0)
+  assert "does not fit: Used 17.34G of 15.75G hbm" in table and "53%" in table
+  assert preflight._needed("INTERNAL: something else") == ""
+
+
+@pytest.mark.parametrize(
+  ("said", "remedy"),
+  [
+    ("Unable to find libtpu.so", "pip install"),
+    ("Invalid topology: v5e:3x5", "such as v5e:4x4"),
+  ],
+)
+def test_a_topology_that_cannot_be_had_is_one_sentence(
+  monkeypatch, said, remedy
+):
+  def refuse(**_):
+    raise RuntimeError(f"{said}\nand a traceback")
+
+  monkeypatch.setattr(topologies, "get_topology_desc", refuse)
+  with pytest.raises(errors.UserError, match=remedy) as caught:
+    preflight.devices_of("v5e:3x5")
+  assert "\n" not in str(caught.value) and said in str(caught.value)
+
+
+def test_a_task_that_is_built_where_it_runs_needs_no_preflight():
+  experiment = _experiment()
+  data = dataclasses.replace(experiment.run.data, verifier="countdown_outcomes")
+  run = dataclasses.replace(experiment.run, data=data)
+  with pytest.raises(errors.UserError, match="'countdown_outcomes', of a task"):
+    mesh = sharding.make_mesh(run.mesh)
+    preflight.plans(experiment._replace(run=run), mesh, 100)
+
+
+def test_chips_go_by_the_beginning_of_their_names():
+  assert chips.chip("TPU v5 lite") == chips.CHIPS["TPU v5 lite"]
+  assert chips.chip("TPU v5p") == chips.CHIPS["TPU v5"]
+  assert chips.chip("NVIDIA H100 80GB HBM3") == chips.CHIPS["NVIDIA H100"]
+  assert chips.chip(jax.devices("cpu")[0].device_kind) is None
+
+
+def test_an_unread_text_has_a_length():
+  vocabulary = unread.UnreadVocabulary(32)
+  assert vocabulary.encode("seven: 7") == (2, 2, 2)
+  assert vocabulary.encode("") == ()
