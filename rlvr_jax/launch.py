@@ -73,11 +73,27 @@ def _guarded(main: Callable[..., None], arguments: list[str]) -> None:
       raise errors.UserError(
         f"argument {arguments[0]!r} is not expected: flags begin with --"
       ) from error
+    _give_simulated_devices_threads()
     if note := compilations.keep_on_disk():
       print(note, file=sys.stderr)
     main(*arguments)
   except errors.UserError as error:
     _fail(error)
+
+
+def _give_simulated_devices_threads() -> None:
+  """Devices of one CPU wait for each other, each holding a thread.
+
+  With as many devices as cores XLA has no thread left for their work, and
+  aborts the process. It reads the number of threads from NPROC.
+  """
+  simulated = re.search(
+    r"xla_force_host_platform_device_count=(\d+)",
+    os.environ.get("XLA_FLAGS", ""),
+  )
+  if simulated:
+    threads = max(os.cpu_count() or 1, 2 * int(simulated[1]))
+    os.environ.setdefault("NPROC", str(threads))
 
 
 def _parse(argv: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ _SMALL = dict(
 
 
 def _experiment(**mesh):
-  config = rlrt.get_config("qwen3_4b")
+  config = rlrt.get_config("qwen3_4b_base")
   config.model.update(_SMALL)
   config.prompts_per_step = 8
   config.rollout.update(num_generations=2, completion_tokens=16)
@@ -42,7 +42,9 @@ def _experiment(**mesh):
 def _plans(**mesh):
   experiment = _experiment(**mesh)
   on = sharding.make_mesh(experiment.run.mesh)
-  found = preflight.plans(experiment, on, num_prompts=100)
+  # Optax mixes integers and floats inside Adam.
+  with jax.numpy_dtype_promotion("standard"):
+    found = list(preflight.plans(experiment, on, num_prompts=100))
   return {plan.name: plan for plan in found}
 
 
@@ -60,9 +62,6 @@ def test_a_steps_programs_are_planned_from_shapes_alone(mesh):
   assert list(found) == ["collect", "teach", "train_step"]
   for plan in found.values():
     assert plan.peak_gib > plan.arguments_gib > 0 or plan.name != "train_step"
-    assert plan.flops > 0 and plan.accessed_bytes > 0
-    # No data sheet tells of this CPU.
-    assert plan.bound_secs is None
     assert bool(plan.sent_bytes) == (sharding.MeshConfig(**mesh) != _ONE)
   lines = preflight.table(list(found.values()), None).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
@@ -82,16 +81,14 @@ def test_what_does_not_fit_is_told():
   plan = preflight.Plan("train_step", 1.0, 17.0)
   assert preflight.fits([plan], 32.0) and preflight.fits([plan], None)
   assert not preflight.fits([plan], 16.0)
-  text = (
-    "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in"
-    " memory space hbm. Used 17.34G of 15.75G hbm. Exceeded hbm capacity"
-  )
-  needed = preflight._needed(text)
-  assert needed == "Used 17.34G of 15.75G hbm"
+  said = "Ran out of memory on HBM, the total memory required for HLO"
+  said += " temporaries (20.13G) exceeds available HBM (15.75G)."
+  needed = preflight._needed(f"RESOURCE_EXHAUSTED: {said}\nDump")
+  assert needed in said and "20.13G" in needed and "15.75G" in needed
   refused = preflight.Plan("collect", 0.0, None, needed)
   assert not preflight.fits([refused], None)
   table = preflight.table([refused, plan], 32.0)
-  assert "does not fit: Used 17.34G of 15.75G hbm" in table and "53%" in table
+  assert "does not fit: the total memory required" in table and "53%" in table
   assert preflight._needed("INTERNAL: something else") == ""
 
 
@@ -120,14 +117,14 @@ def test_a_task_that_is_built_where_it_runs_needs_no_preflight():
   run = dataclasses.replace(experiment.run, data=data)
   with pytest.raises(errors.UserError, match="'countdown_outcomes', of a task"):
     mesh = sharding.make_mesh(run.mesh)
-    preflight.plans(experiment._replace(run=run), mesh, 100)
+    list(preflight.plans(experiment._replace(run=run), mesh, 100))
 
 
 def test_chips_go_by_the_beginning_of_their_names():
-  assert chips.chip("TPU v5 lite") == chips.CHIPS["TPU v5 lite"]
-  assert chips.chip("TPU v5p") == chips.CHIPS["TPU v5"]
-  assert chips.chip("NVIDIA H100 80GB HBM3") == chips.CHIPS["NVIDIA H100"]
-  assert chips.chip(jax.devices("cpu")[0].device_kind) is None
+  assert chips.memory_gib("TPU v5 lite") == 16
+  assert chips.memory_gib("TPU v5p") == 95
+  assert chips.memory_gib("NVIDIA H100 80GB HBM3") == 80
+  assert chips.memory_gib(jax.devices("cpu")[0].device_kind) is None
 
 
 def test_an_unread_text_has_a_length():

@@ -1,0 +1,261 @@
+"""Whether a run fits its devices, before there are any.
+
+python -m rlvr_jax.preflight --config=experiments/rlrt.py:qwen3_4b_base \
+    --topology=v5p:4x4x4 --config.mesh.fsdp=64 ...
+
+Compiles a step's programs, sampler, teacher and update, for the devices of a
+TPU topology, ahead of time and without one, from shapes alone: no weights and
+no data are read. Without --topology, for the devices that are here. Prints what
+each program holds and sends, and ends with status 1 where one does not fit.
+
+Memory is what the compiler plans for one device. What is sent counts a loop of
+unknown length, such as decoding, with as many turns as a completion has tokens.
+A topology is of whole hosts: for a single chip take the smallest, and leave the
+mesh at 1.
+"""
+
+from collections.abc import Iterator
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import sys
+import time
+from typing import Any
+
+from absl import flags
+import jax
+from jax.experimental import topologies
+import jax.numpy as jnp
+
+from rlvr_jax import chips
+from rlvr_jax import collectives as collectives_lib
+from rlvr_jax import errors
+from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import launch
+from rlvr_jax import programs as programs_lib
+from rlvr_jax import settings
+from rlvr_jax import sharding
+from rlvr_jax import teaching
+from rlvr_jax import verification
+from rlvr_jax.data import unread
+
+_CONFIG = launch.define_config_flag()
+_TOPOLOGY = flags.DEFINE_string(
+  "topology", "", "TPUs, such as v5e:4x4; empty: the devices that are here."
+)
+_PROMPTS = flags.DEFINE_integer(
+  "num_prompts", 20_000, "Training problems of a task from files."
+)
+_JSON = flags.DEFINE_string("json", "", "Where the figures go as JSON.")
+_GIB = 2**30
+STATUS_DOES_NOT_FIT = 1
+# What a step calls once and that takes neither time nor memory.
+_SMALL = ("plan", "pool")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What the compiler says of a program, on one device.
+
+  Attributes:
+    name: of `Programs`.
+    arguments_gib: what it is called with.
+    peak_gib: most that it holds, arguments and results included; None where
+      it does not compile for want of memory.
+    needed: the compiler's words in that case.
+    sent_bytes: that the device receives in a call, by kind of transfer.
+    compile_secs: on this machine.
+  """
+
+  name: str
+  arguments_gib: float
+  peak_gib: float | None
+  needed: str = ""
+  sent_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
+  compile_secs: float = 0.0
+
+
+def devices_of(topology: str) -> list[jax.Device]:
+  """The devices of a topology's name.
+
+  Raises:
+    errors.UserError: if there is no such topology, or no compiler for TPUs.
+  """
+  # The compiler asks a TPU machine's services for what is not to be found here.
+  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+  os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+  try:
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
+  except Exception as error:
+    text = str(error).splitlines()[0]
+    if "libtpu" in text.lower() or "tpu' backend" in text:
+      raise errors.UserError(
+        f"--topology is {topology!r}, but the compiler for TPUs is missing"
+        f' ({text}): pip install "jax[tpu]"'
+      ) from error
+    raise errors.UserError(
+      f"--topology is {topology!r}, which the compiler does not know ({text}):"
+      " name a generation and its chips along each axis, such as v5e:4x4,"
+      " v6e:8x8, v5p:4x4x4 or tpu7x:2x2x1"
+    ) from error
+  return list(found.devices)
+
+
+def plans(
+  experiment: experiment_lib.Experiment,
+  mesh: jax.sharding.Mesh,
+  num_prompts: int,
+) -> Iterator[Plan]:
+  """Compiles a step's programs for a mesh, one after another.
+
+  Args:
+    experiment: what is to be run; its problems are from files.
+    mesh: of devices that need not exist.
+    num_prompts: training problems.
+
+  Raises:
+    errors.UserError: if the problems are not from files.
+  """
+  run = experiment.run
+  settings.require(
+    verification.reads_texts(run.data.verifier),
+    f"config.data.verifier is {run.data.verifier!r}, of a task that is built"
+    " where it runs: such a run takes less than its preflight, so start it",
+  )
+  task = unread.task(
+    run.data, run.model.vocab_size, num_prompts, teaching.hints(run)
+  )
+  judge = lambda rollouts: jnp.zeros(rollouts.valid.shape, jnp.int32)
+  programs = programs_lib.make_programs(experiment, task, mesh, judge)
+  calls = programs_lib.trace(programs)
+  for name, call in calls.items():
+    if name not in _SMALL:
+      yield plan(name, call, run.rollout.completion_tokens)
+
+
+def plan(
+  name: str,
+  call: programs_lib.Call,
+  unknown_trips: int = 1,
+) -> Plan:
+  """Compiles one program; `unknown_trips` as of `collectives`."""
+  function = call.function
+  if not hasattr(function, "lower"):
+    function = jax.jit(function)
+  started = time.perf_counter()
+  lowered = function.lower(*call.args, *call.static)
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    needed = _needed(str(error))
+    if not needed:
+      raise
+    secs = time.perf_counter() - started
+    return Plan(name, 0.0, None, needed, compile_secs=secs)
+  secs = time.perf_counter() - started
+  memory = compiled.memory_analysis()
+  parts = collectives_lib.collectives(compiled.as_text(), unknown_trips)
+  return Plan(
+    name=name,
+    arguments_gib=memory.argument_size_in_bytes / _GIB,
+    peak_gib=peak_bytes(memory) / _GIB,
+    sent_bytes=collectives_lib.bytes_by_kind(parts),
+    compile_secs=secs,
+  )
+
+
+def peak_bytes(memory: Any) -> int:
+  """Most that a program holds, of its compiled memory analysis."""
+  # Less than the sum of all parts, some of which follow each other.
+  if peak := getattr(memory, "peak_memory_in_bytes", 0):
+    return peak
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+  )
+
+
+_NEEDS = re.compile(
+  r"the total memory required .*? exceeds available \w+ \([^)]*\)"
+  r"|Used [\d.]+\w of [\d.]+\w \w+"
+)
+
+
+def _needed(text: str) -> str:
+  """What a compiler that ran out of memory says, or ""."""
+  if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
+    return ""
+  match = _NEEDS.search(text)
+  return match[0] if match else text.splitlines()[0]
+
+
+def table(found: list[Plan], memory_gib: float | None) -> str:
+  """The plans, one a line, and the verdict."""
+  rows = [["program", "arguments", "peak", "of memory", "sent", "compiled in"]]
+  for x in found:
+    if x.peak_gib is None:
+      rows.append([x.name, "", f"does not fit: {x.needed}", "", "", ""])
+      continue
+    share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
+    sent = sum(x.sent_bytes.values()) / _GIB
+    gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib, sent)]
+    rows.append([x.name, *gib[:2], share, gib[2], f"{x.compile_secs:.0f} s"])
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  aligned = lambda row: map(str.rjust, row, widths)
+  return "\n".join("  ".join(aligned(row)) for row in rows)
+
+
+def fits(found: list[Plan], memory_gib: float | None) -> bool:
+  """Whether every program has room."""
+  return all(
+    x.peak_gib is not None and (not memory_gib or x.peak_gib <= memory_gib)
+    for x in found
+  )
+
+
+def main() -> None:
+  """Compiles and reports."""
+  experiment = experiment_lib.load(launch.config(_CONFIG))
+  run = experiment.run
+  if _TOPOLOGY.value:
+    # What is compiled for is not what it is compiled on.
+    jax.config.update("jax_platforms", "cpu")
+    # A program for devices that are not there is not read back from disk.
+    jax.config.update("jax_enable_compilation_cache", False)
+  devices = devices_of(_TOPOLOGY.value) if _TOPOLOGY.value else jax.devices()
+  mesh = sharding.make_mesh(run.mesh, devices)
+  kind = devices[0].device_kind
+  memory_gib = chips.memory_gib(kind)
+  print(
+    f"{mesh.size} of {len(devices)} devices ({kind}"
+    + (f", {memory_gib} GiB each)" if memory_gib else ")")
+    + f", mesh {dict(mesh.shape)}",
+    flush=True,
+  )
+  found = []
+  for x in plans(experiment, mesh, _PROMPTS.value):
+    found.append(x)
+    print(f"compiled {x.name} in {x.compile_secs:.0f} s", flush=True)
+  print(table(found, memory_gib))
+  is_fit = fits(found, memory_gib)
+  print("fits" if is_fit else "does not fit")
+  if _JSON.value:
+    report = {
+      "devices": len(devices),
+      "device_kind": kind,
+      "mesh": dict(mesh.shape),
+      "memory_gib": memory_gib,
+      "fits": is_fit,
+      "programs": [dataclasses.asdict(x) for x in found],
+    }
+    pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n")
+  if not is_fit:
+    sys.exit(STATUS_DOES_NOT_FIT)
+
+
+if __name__ == "__main__":
+  launch.run(main)
