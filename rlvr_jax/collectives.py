@@ -37,6 +37,11 @@ _CALLED = re.compile(
 )
 _BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+# A loop that counts up from 0, as `lax.scan` and `lax.fori_loop` make them.
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+_BELOW = re.compile(
+  r"ROOT .* compare\([^,]*%[\w.\-]+, [^,]*%([\w.\-]+)\), direction=LT"
+)
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\]")
 
 
@@ -136,10 +141,23 @@ def _times(
         called += [x.strip().lstrip("%") for x in match[1].split(",")]
       trips = 1
       if " while(" in line:
-        known = _TRIPS.search(line)
-        trips = int(known[1]) if known else unknown_trips
+        trips = _trips(line, computations) or unknown_trips
       for other in called:
         visit(other, number * trips)
 
   visit(entry, 1)
   return times
+
+
+def _trips(line: str, computations: dict[str, list[str]]) -> int | None:
+  """Turns of a `while`, where it is told how many they are."""
+  if known := _TRIPS.search(line):
+    return int(known[1])
+  condition = computations.get(_CONDITION.search(line)[1], [])
+  limits = [match[1] for x in condition if (match := _BELOW.search(x))]
+  for name in limits:
+    constant = re.compile(rf"%{re.escape(name)} = s32.* constant\((\d+)\)")
+    for x in condition:
+      if match := constant.search(x):
+        return int(match[1])
+  return None
