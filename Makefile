@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(BIN)/python -m rlvr_jax.train --config=experiments/grpo.py:tiny --workdir=runs/demo
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow" --durations=30
 
 test-all: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal

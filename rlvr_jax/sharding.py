@@ -73,7 +73,7 @@ def make_mesh(
 
 def partition(mesh: Mesh) -> ops.Partition:
   """How the kernels split their arrays."""
-  return ops.Partition(mesh, *ROWS, AXES[-1])
+  return ops.Partition(mesh, rows=ROWS[0], features="tensor")
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:

@@ -115,6 +115,7 @@ def test_rows_over_devices_are_judged_alike(root, reference):
   )
 
 
+@pytest.mark.slow
 def test_a_teacher_is_told_within_the_chat(root):
   done = _train(root, root / "taught", "--config.num_steps=1", method="rlrt")
   assert done.returncode == 0, done.stderr
@@ -123,6 +124,7 @@ def test_a_teacher_is_told_within_the_chat(root):
   assert last["teacher/d_hat_mean"] != 0
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_problem(root, reference):
   for folder in (reference, root / "again"):
     if not folder.exists():

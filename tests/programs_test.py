@@ -69,7 +69,15 @@ def _compiled(programs, name):
     return lowered.compile()
 
 
-@pytest.mark.parametrize("name", ["collect", "decode", "train_step", "imitate"])
+@pytest.mark.parametrize(
+  "name",
+  [
+    "train_step",
+    "decode",
+    pytest.param("collect", marks=pytest.mark.slow),
+    pytest.param("imitate", marks=pytest.mark.slow),
+  ],
+)
 def test_eight_devices_share_the_work(data_dir, name):
   flops = lambda devices: _compiled(
     _programs(data_dir, devices), name

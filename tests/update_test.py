@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import optax
 
 from rlvr_jax import advantages
@@ -61,6 +62,7 @@ def test_later_minibatches_see_a_policy_that_moved():
   assert metrics["policy/kl_old"] > 0.0
 
 
+@pytest.mark.slow
 def test_a_pass_as_wide_as_its_longest_completion_gives_the_same_step():
   batch = testing.rollout_batch(length=12)
   lengths = batch.completion_mask.sum(axis=1)

@@ -7,6 +7,7 @@ from rlvr_jax import settings
 
 QK_NORMS = ("none", "head", "full")
 ROPE_SCALINGS = ("linear", "llama3", "yarn")
+ATTENTIONS = ("auto", "xla")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +93,13 @@ class ModelConfig:
   # What the backward pass recomputes: "none", "dots" (all but matrix
   # products) or "full" (each layer from its input).
   remat: str = "none"
+  # Whose attention passes of many queries use: "auto" takes the backend's own
+  # kernel where it suits, "xla" never does.
+  attention: str = "auto"
 
   def __post_init__(self):
     _one_of("model.qk_norm", self.qk_norm, QK_NORMS)
+    _one_of("model.attention", self.attention, ATTENTIONS)
     settings.require(
       self.num_heads % self.num_kv_heads == 0,
       f"config.model.num_kv_heads is {self.num_kv_heads}, which does not divide"

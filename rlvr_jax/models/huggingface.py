@@ -39,7 +39,7 @@ _NEEDED_VALUES = {
 # good for. # ours: a ModelConfig has no such bound
 _MAX_POSITIONS = 32_768
 # Fields of a ModelConfig that are how it is run, not what it is.
-NOT_IN_FILES = ("init_std", "dtype", "scan_layers", "remat")
+NOT_IN_FILES = ("init_std", "dtype", "scan_layers", "remat", "attention")
 
 
 class Place(NamedTuple):

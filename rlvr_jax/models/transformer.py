@@ -147,8 +147,7 @@ class Attention(nn.Module):
     )
     if cache is not None:
       own = attention.written(cache, own, index)
-    has_kernel = attention.has_kernel(queries, own, self.partition)
-    if view.is_real is not None and has_kernel:
+    if view.is_real is not None and self._has_kernel(queries, own):
       mixed = self._attend_in_order(queries, own, view, slides, prefix)
     else:
       mixed = attention.attend(
@@ -162,6 +161,11 @@ class Attention(nn.Module):
       name="output",
     )(mixed.reshape(rows, positions, -1))
     return out, own
+
+  def _has_kernel(self, queries, own) -> bool:
+    if self.config.attention == "xla":
+      return False
+    return attention.has_kernel(queries, own, self.partition)
 
   def _attend_in_order(self, queries, own, view, slides, prefix):
     """A kernel's window is fixed: scanned layers choose between two."""

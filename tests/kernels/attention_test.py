@@ -84,8 +84,8 @@ _BLOCKS = (1, 2, 1, 256, 640, 128)
 @pytest.mark.parametrize(
   ("shape", "window"),
   [
-    (_PROMPTS, 0),
     (_COMPLETIONS, 37),
+    pytest.param(_PROMPTS, 0, marks=pytest.mark.slow),
     pytest.param(_PROMPTS, 37, marks=pytest.mark.slow),
     pytest.param(_COMPLETIONS, 0, marks=pytest.mark.slow),
     pytest.param(_BLOCKS, 0, marks=pytest.mark.slow),
@@ -103,6 +103,7 @@ def test_splash_equals_the_reference(shape, window):
   )
 
 
+@pytest.mark.slow
 def test_splash_in_low_precision():
   inputs = _inputs(2, 2, 1, 128, 192, 64, "bfloat16")
   found, _ = _values_and_gradients(_splash, inputs, 0)

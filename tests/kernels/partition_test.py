@@ -15,8 +15,15 @@ from kernels import token_logprobs
 from kernels.token_logprobs import chunked_xla
 from rlvr_jax import sharding
 
-_MESHES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (2, 2, 2), (8, 1, 1), (1, 1, 8)]
-_meshes = pytest.mark.parametrize("shape", _MESHES, ids=str)
+_SLOW_MESHES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (8, 1, 1), (1, 1, 8)]
+_meshes = pytest.mark.parametrize(
+  "shape",
+  [
+    (2, 2, 2),
+    *(pytest.param(x, marks=pytest.mark.slow) for x in _SLOW_MESHES),
+  ],
+  ids=str,
+)
 
 
 def _partition(shape) -> partition_lib.Partition:

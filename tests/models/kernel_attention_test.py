@@ -26,11 +26,24 @@ def _scores_and_gradient(model, params):
   return total(params)
 
 
+def _stand_in(monkeypatch) -> list[int]:
+  """Takes the definition for a kernel; the windows it is called with."""
+  calls, attend = [], ops.causal_attention
+
+  def counted(*args, **settings):
+    calls.append(settings["window"])
+    return attend(*args, **settings, implementation="reference")
+
+  monkeypatch.setattr(ops, "suitable_attention", lambda *_: "reference")
+  monkeypatch.setattr(ops, "causal_attention", counted)
+  return calls
+
+
 @pytest.mark.parametrize(
   "kind",
   [
-    {},
-    dict(scan_layers=True, remat="full"),
+    pytest.param({}, marks=pytest.mark.slow),
+    pytest.param(dict(scan_layers=True, remat="full"), marks=pytest.mark.slow),
     _SLIDING,
     dict(scan_layers=True, remat="dots", **_SLIDING),
   ],
@@ -40,15 +53,7 @@ def test_scores_and_gradients_are_the_same(monkeypatch, kind):
   """The definition stands in for a kernel, which a CPU has not."""
   model, params = testing.tiny_model(**kind)
   expected = _scores_and_gradient(model, params)
-  calls = []
-  attend = ops.causal_attention
-
-  def counted(*args, **settings):
-    calls.append(settings["window"])
-    return attend(*args, **settings, implementation="reference")
-
-  monkeypatch.setattr(ops, "suitable_attention", lambda *_: "reference")
-  monkeypatch.setattr(ops, "causal_attention", counted)
+  calls = _stand_in(monkeypatch)
   found = _scores_and_gradient(model, params)
   assert set(calls) == ({0, 3} if "sliding_window" in kind else {0})
   jax.tree.map(
@@ -56,3 +61,9 @@ def test_scores_and_gradients_are_the_same(monkeypatch, kind):
     found,
     expected,
   )
+
+
+def test_a_model_may_do_without_kernels(monkeypatch):
+  calls = _stand_in(monkeypatch)
+  _scores_and_gradient(*testing.tiny_model(attention="xla"))
+  assert not calls

@@ -297,7 +297,10 @@ def test_divergences_in_the_loss_hold_on_the_prefixes_met(estimator):
   enumeration.assert_equal(estimate, _exact(value, 2), _PRECISION)
 
 
-@pytest.mark.parametrize("loss", [losses.ppo_clip, losses.cispo])
+@pytest.mark.parametrize(
+  "loss",
+  [losses.ppo_clip, pytest.param(losses.cispo, marks=pytest.mark.slow)],
+)
 def test_an_unclipped_ratio_is_exact_on_completions_of_one_token(loss):
   old = _normed(1, seed=1)
   estimate = _estimate(
