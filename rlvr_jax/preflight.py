@@ -6,10 +6,9 @@ python -m rlvr_jax.preflight --config=experiments/rlrt.py:qwen3_4b_base \
 Compiles a step's programs, sampler, teacher and update, for the devices of a
 TPU topology, ahead of time and without one, from shapes alone: no weights and
 no data are read. Without --topology, for the devices that are here. Prints what
-each program holds and sends, and ends with status 1 where one does not fit.
+each program holds, and ends with status 1 where one does not fit.
 
-Memory is what the compiler plans for one device. What is sent counts a loop of
-unknown length, such as decoding, with as many turns as a completion has tokens.
+Memory is what the compiler plans for one device.
 A topology is of whole hosts: for a single chip take the smallest, and leave the
 mesh at 1.
 """
@@ -30,7 +29,6 @@ from jax.experimental import topologies
 import jax.numpy as jnp
 
 from rlvr_jax import chips
-from rlvr_jax import collectives as collectives_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
@@ -65,7 +63,6 @@ class Plan:
     peak_gib: most that it holds, arguments and results included; None where
       it does not compile for want of memory.
     needed: the compiler's words in that case.
-    sent_bytes: that the device receives in a call, by kind of transfer.
     compile_secs: on this machine.
   """
 
@@ -73,7 +70,6 @@ class Plan:
   arguments_gib: float
   peak_gib: float | None
   needed: str = ""
-  sent_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
   compile_secs: float = 0.0
 
 
@@ -132,15 +128,11 @@ def plans(
   calls = programs_lib.trace(programs)
   for name, call in calls.items():
     if name not in _SMALL:
-      yield plan(name, call, run.rollout.completion_tokens)
+      yield plan(name, call)
 
 
-def plan(
-  name: str,
-  call: programs_lib.Call,
-  unknown_trips: int = 1,
-) -> Plan:
-  """Compiles one program; `unknown_trips` as of `collectives`."""
+def plan(name: str, call: programs_lib.Call) -> Plan:
+  """Compiles one program."""
   function = call.function
   if not hasattr(function, "lower"):
     function = jax.jit(function)
@@ -156,12 +148,10 @@ def plan(
     return Plan(name, 0.0, None, needed, compile_secs=secs)
   secs = time.perf_counter() - started
   memory = compiled.memory_analysis()
-  parts = collectives_lib.collectives(compiled.as_text(), unknown_trips)
   return Plan(
     name=name,
     arguments_gib=memory.argument_size_in_bytes / _GIB,
     peak_gib=peak_bytes(memory) / _GIB,
-    sent_bytes=collectives_lib.bytes_by_kind(parts),
     compile_secs=secs,
   )
 
@@ -195,15 +185,15 @@ def _needed(text: str) -> str:
 
 def table(found: list[Plan], memory_gib: float | None) -> str:
   """The plans, one a line, and the verdict."""
-  rows = [["program", "arguments", "peak", "of memory", "sent", "compiled in"]]
+  rows = [["program", "arguments", "peak", "of memory", "compiled in"]]
   for x in found:
+    secs = f"{x.compile_secs:.0f} s"
     if x.peak_gib is None:
-      rows.append([x.name, "", f"does not fit: {x.needed}", "", "", ""])
+      rows.append([x.name, "", f"does not fit: {x.needed}", "", secs])
       continue
     share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
-    sent = sum(x.sent_bytes.values()) / _GIB
-    gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib, sent)]
-    rows.append([x.name, *gib[:2], share, gib[2], f"{x.compile_secs:.0f} s"])
+    gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib)]
+    rows.append([x.name, *gib, share, secs])
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   aligned = lambda row: map(str.rjust, row, widths)
   return "\n".join("  ".join(aligned(row)) for row in rows)

@@ -13,7 +13,6 @@ _FLOORS = {
   "rlvr_jax.binding": 0,
   "rlvr_jax.checks": 0,
   "rlvr_jax.chips": 0,
-  "rlvr_jax.collectives": 0,
   "rlvr_jax.errors": 0,
   "rlvr_jax.keys": 0,
   "rlvr_jax.masked": 0,

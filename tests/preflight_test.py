@@ -62,12 +62,8 @@ def test_a_steps_programs_are_planned_from_shapes_alone(mesh):
   assert list(found) == ["collect", "teach", "train_step"]
   for plan in found.values():
     assert plan.peak_gib > plan.arguments_gib > 0 or plan.name != "train_step"
-    assert bool(plan.sent_bytes) == (sharding.MeshConfig(**mesh) != _ONE)
   lines = preflight.table(list(found.values()), None).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
-
-
-_ONE = sharding.MeshConfig()
 
 
 @pytest.mark.slow
