@@ -1,23 +1,19 @@
-"""How much memory a chip has, as its vendor says."""
+"""How much memory a program may fill on a TPU."""
 
-# GiB of one device as JAX counts them, by the beginning of
-# `jax.Device.device_kind`: both cores of a TPU v4 or v5p are one device, those
-# of a tpu7x are two.
+# GiB of one device as JAX counts them, by `jax.Device.device_kind`: what the
+# compiler of libtpu 0.0.42 calls available where it refuses a larger program.
 _MEMORY_GIB = {
-  "TPU v4": 32,
-  "TPU v5 lite": 16,
-  "TPU v5": 95,
-  "TPU v6 lite": 32,
-  "TPU7x": 96,
-  "NVIDIA H100": 80,
-  "NVIDIA H200": 141,
+  "TPU v4": 15.25,
+  "TPU v5 lite": 15.75,
+  "TPU v5": 95.74,
+  "TPU v6 lite": 31.25,
+  "TPU7x": 94.75,
 }
 
 
-def memory_gib(device_kind: str) -> int | None:
+def memory_gib(device_kind: str) -> float | None:
   """Memory of a device; None for one that is not in the table.
 
-  Example: memory_gib("TPU v5 lite") == 16.
+  Example: memory_gib("TPU v5 lite") == 15.75.
   """
-  fitting = [name for name in _MEMORY_GIB if device_kind.startswith(name)]
-  return _MEMORY_GIB[max(fitting, key=len)] if fitting else None
+  return _MEMORY_GIB.get(device_kind)

@@ -35,7 +35,6 @@ from rlvr_jax import launch
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
-from rlvr_jax import teaching
 from rlvr_jax import verification
 from rlvr_jax.data import unread
 
@@ -120,9 +119,7 @@ def plans(
     f"config.data.verifier is {run.data.verifier!r}, of a task that is built"
     " where it runs: such a run takes less than its preflight, so start it",
   )
-  task = unread.task(
-    run.data, run.model.vocab_size, num_prompts, teaching.hints(run)
-  )
+  task = unread.task(run.data, run.model.vocab_size, num_prompts)
   judge = lambda rollouts: jnp.zeros(rollouts.valid.shape, jnp.int32)
   programs = programs_lib.make_programs(experiment, task, mesh, judge)
   calls = programs_lib.trace(programs)

@@ -9,17 +9,20 @@ head width.
 """
 
 import functools
-import importlib
-import types
 
 import chex
 import jax
 from jax.sharding import PartitionSpec
 
+from kernels import implementations
 from kernels import partition as partition_lib
 
 _ON_EVERY_BACKEND = ("reference",)
 _ON_BACKEND = {"tpu": ("splash",), "gpu": ("cudnn",)}
+# Of fewer queries all scores at once are no burden. # ours
+_LEAST_QUERIES = 128
+
+_module = functools.partial(implementations.module, __name__)
 
 
 def causal_attention(
@@ -58,12 +61,7 @@ def causal_attention(
   chex.assert_equal_shape([keys, values])
   name = implementation or suitable(queries, keys, partition) or "reference"
   platform = partition_lib.platform_of(partition)
-  available = _ON_BACKEND.get(platform, ()) + _ON_EVERY_BACKEND
-  if name not in available:
-    raise ValueError(
-      f"implementation is {name!r}, and this backend, {platform}, has"
-      f" {', '.join(available)}: choose one of these, or None for the default"
-    )
+  implementations.require(name, platform, _ON_EVERY_BACKEND, _ON_BACKEND)
   attend = functools.partial(_module(name).attention, window=window)
   if partition and _parts(queries, keys, partition) > 1:
     heads = PartitionSpec(partition.rows, partition.features)
@@ -87,10 +85,14 @@ def suitable(
   None, too, on several devices without a partition that divides the arrays:
   the compiler cannot split a kernel.
   """
-  if _parts(queries, keys, partition) == 0:
+  if (
+    queries.shape[2] < _LEAST_QUERIES
+    or queries.dtype != keys.dtype
+    or not _parts(queries, keys, partition)
+  ):
     return None
   for name in _ON_BACKEND.get(partition_lib.platform_of(partition), ()):
-    if _module(name).suits(queries, keys):
+    if _module(name).suits(queries):
       return name
   return None
 
@@ -101,8 +103,3 @@ def _parts(queries, keys, partition: partition_lib.Partition | None) -> int:
     return int(jax.device_count() == 1)
   divides = partition.divides(queries.shape[0], queries.shape[1], keys.shape[1])
   return partition.mesh.size if divides else 0
-
-
-def _module(name: str) -> types.ModuleType:
-  # Imported where used: Pallas takes longer to import than most calls take.
-  return importlib.import_module(f"{__name__}.{name}")

@@ -12,12 +12,13 @@ All but the reference share one gradient, in `fused`.
 """
 
 from collections.abc import Callable
-import importlib
+import functools
 
 import chex
 import jax
 import jax.numpy as jnp
 
+from kernels import implementations
 from kernels import partition as partition_lib
 from kernels.token_logprobs import fused
 from kernels.token_logprobs.fused import TokenStatistics
@@ -76,14 +77,9 @@ def _function(
 ) -> Callable:
   """The implementation of a name, or the default one."""
   platform = partition_lib.platform_of(partition)
-  available = _ON_BACKEND.get(platform, ()) + _ON_EVERY_BACKEND
-  if name is not None and name not in available:
-    raise ValueError(
-      f"implementation is {name!r}, and this backend, {platform}, has"
-      f" {', '.join(available)}: choose one of these, or None for the default"
-    )
-  # Imported where used: Pallas takes longer to import than most calls take.
-  module = lambda name: importlib.import_module(f"{__name__}.{name}")
+  if name is not None:
+    implementations.require(name, platform, _ON_EVERY_BACKEND, _ON_BACKEND)
+  module = functools.partial(implementations.module, __name__)
   if partition and not partition.divides(hidden.shape[0], unembedding.shape[1]):
     partition = None
   if name is None:

@@ -1,6 +1,5 @@
 """A task of which only the shapes are known, to plan a run without data."""
 
-from collections.abc import Sequence
 import dataclasses
 
 import jax
@@ -11,8 +10,7 @@ from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.data import texts
 
-# Of English and of mathematics in tokenizers of 100,000 tokens and more, some
-# three to four. # ours: rather too many tokens than too few
+# [inferred] for large vocabularies: rather too many tokens than too few.
 _CHARACTERS_PER_TOKEN = 3
 _GOLD_BYTES = 64
 
@@ -41,10 +39,7 @@ class UnreadVocabulary:
 
 
 def task(
-  config: tasks.DataConfig,
-  vocab_size: int,
-  num_prompts: int,
-  hints: Sequence[str] = (),
+  config: tasks.DataConfig, vocab_size: int, num_prompts: int
 ) -> tasks.Task:
   """The shapes of a task from files.
 
@@ -52,7 +47,6 @@ def task(
     config: which problems.
     vocab_size: V of the model.
     num_prompts: N of the training split, and of every other.
-    hints: what a teacher is shown.
   """
   array = lambda dtype, *shape: jax.ShapeDtypeStruct(
     (num_prompts, *shape), dtype
@@ -63,11 +57,6 @@ def task(
     prompt_mask=array(jnp.float32, length),
     prompt_ids=array(jnp.int32),
     answers={texts.GOLD: array(jnp.uint8, _GOLD_BYTES)},
-    hints={
-      name: (array(jnp.int32, length), array(jnp.float32, length))
-      for name in hints
-    }
-    or None,
   )
   split = prompts_lib.PromptSet(
     prompts=prompts,

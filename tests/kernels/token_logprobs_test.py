@@ -279,6 +279,15 @@ def test_rows_and_vocabulary_may_be_split_over_devices(monkeypatch):
   assert "f32[8,40]" not in compiled.as_text()
 
 
+@pytest.mark.parametrize(
+  ("rows", "columns", "width"),
+  # Whole multiples of 16; at least one, and no more than there are.
+  [(10, 500, 96), (10, 50, 50), (1000, 500, 16)],
+)
+def test_a_slice_has_as_many_columns_as_its_logits_allow(rows, columns, width):
+  assert fused.slice_of_columns(1000, 16, rows, columns) == (rows, width)
+
+
 def test_one_block_makes_no_loop():
   lowered = jax.jit(
     lambda *x: _values_and_gradients(chunked_xla.token_logprobs)(
