@@ -35,6 +35,7 @@ from rlvr_jax import launch
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
+from rlvr_jax import tracing
 from rlvr_jax import verification
 from rlvr_jax.data import unread
 
@@ -122,13 +123,13 @@ def plans(
   task = unread.task(run.data, run.model.vocab_size, num_prompts)
   judge = lambda rollouts: jnp.zeros(rollouts.valid.shape, jnp.int32)
   programs = programs_lib.make_programs(experiment, task, mesh, judge)
-  calls = programs_lib.trace(programs)
+  calls = tracing.trace(programs)
   for name, call in calls.items():
     if name not in _SMALL:
       yield plan(name, call)
 
 
-def plan(name: str, call: programs_lib.Call) -> Plan:
+def plan(name: str, call: tracing.Call) -> Plan:
   """Compiles one program."""
   function = call.function
   if not hasattr(function, "lower"):

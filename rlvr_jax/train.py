@@ -28,6 +28,7 @@ from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import summary
 from rlvr_jax import teaching
+from rlvr_jax import tracing
 from rlvr_jax import verification
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
@@ -68,7 +69,7 @@ def main() -> None:
       progress.say(note)
     with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
-      programs_lib.trace(programs)
+      tracing.trace(programs)
       programs = watch.watched(programs)
       # From here on, data moves between host and device only where it says so.
       with jax.transfer_guard("disallow"):

@@ -62,6 +62,7 @@ _FLOORS = {
   "rlvr_jax.state": 4,
   "rlvr_jax.summary": 4,
   "rlvr_jax.teaching": 4,
+  "rlvr_jax.tracing": 4,
   "rlvr_jax.update": 4,
   "rlvr_jax.verbalization": 4,
   "rlvr_jax.verification": 4,

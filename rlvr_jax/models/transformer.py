@@ -15,7 +15,6 @@ import functools
 from typing import Any
 
 from flax import linen as nn
-from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -23,32 +22,10 @@ import jax.numpy as jnp
 from rlvr_jax import ops
 from rlvr_jax.models import attention
 from rlvr_jax.models import configs
+from rlvr_jax.models import views
 
 # Per layer, or one KeyValues whose leading axis is the layer when scanned.
 Cache = Any
-
-
-@struct.dataclass
-class View:
-  """What the queries of a layer see.
-
-  Attributes:
-    angles: of the queries' and own keys' rotation, f32[B, T, H / 2] twice.
-    mask: bool, broadcastable to [B, T, S], over own keys.
-    prefix_mask: bool[G, P] or bool[B, T, P], over a shared prefix.
-    prefix_rows: i32[B], which prefix each row has, where it is not one in
-      turn.
-    is_real: bool[B, P + T], tokens of prefix and own, where each query sees
-      those up to its own; None where own keys lie in a cache.
-    window: tokens that a query sees; 0 for all.
-  """
-
-  angles: tuple[jax.Array, jax.Array]
-  mask: jax.Array
-  prefix_mask: jax.Array | None
-  prefix_rows: jax.Array | None
-  is_real: jax.Array | None
-  window: int = struct.field(pytree_node=False, default=0)
 
 
 @jax.custom_vjp
@@ -320,17 +297,13 @@ class Transformer(nn.Module):
     """
     config = self.config
     x = self._embed(tokens)
-    is_real = None
-    if cache is None:
-      is_real = jnp.ones(tokens.shape, bool) if mask is None else mask
-      places = jnp.arange(tokens.shape[1])
-      mask = (places[:, None] >= places[None])[None] & is_real[:, None]
-      if prefix_mask is not None:
-        repeat = tokens.shape[0] // prefix_mask.shape[0]
-        before = jnp.repeat(prefix_mask, repeat, axis=0)
-        is_real = jnp.concatenate([before, is_real], axis=1)
-    full, sliding = self._views(
-      positions, mask, prefix_mask, prefix_rows, is_real, index
+    full, sliding = views.of_layers(
+      config,
+      positions,
+      mask,
+      prefix_mask,
+      prefix_rows,
+      None if cache is None else index,
     )
     if config.scan_layers:
       slides = None
@@ -349,50 +322,6 @@ class Transformer(nn.Module):
         per_layer.append(layer_own)
       own = tuple(per_layer)
     return self.final_norm(x), own
-
-  def _views(
-    self, positions, mask, prefix_mask, prefix_rows, is_real, index
-  ) -> tuple[View, View | None]:
-    """What full layers see, and sliding ones where there are such."""
-    config = self.config
-    angles = lambda scaling: attention.rotary_angles(
-      positions, config.head_dim, config.rope_base, scaling
-    )
-    full = View(
-      angles(config.rope_scaling), mask, prefix_mask, prefix_rows, is_real
-    )
-    if not config.sliding_layers:
-      return full, None
-    # Distances within a row are those of slots: pads lie before all tokens.
-    queries = index + jnp.arange(positions.shape[1])
-    capacity = mask.shape[2]
-    near = (queries[:, None] - jnp.arange(capacity)[None]) % capacity
-    own = mask & (near < config.sliding_window)[None]
-    seen = near_prefix = None
-    if prefix_mask is not None:
-      if prefix_rows is None:
-        repeat = positions.shape[0] // prefix_mask.shape[0]
-        prefix_rows = jnp.repeat(jnp.arange(prefix_mask.shape[0]), repeat)
-      places = jnp.cumsum(prefix_mask, axis=1) - 1
-      rows = lambda x: x[prefix_rows][:, None]
-      distance = positions[:, :, None] - rows(places)
-      seen = jnp.broadcast_to(rows(prefix_mask), distance.shape)
-      near_prefix = seen & (distance < config.sliding_window)
-    sliding_scaling = config.rope_scaling
-    if not config.scales_sliding_rope:
-      sliding_scaling = None
-    # Of one shape, so that a scanned layer can choose between them.
-    return (
-      full.replace(mask=jnp.broadcast_to(mask, own.shape), prefix_mask=seen),
-      View(
-        angles(sliding_scaling),
-        own,
-        near_prefix,
-        full.prefix_rows,
-        is_real,
-        config.sliding_window,
-      ),
-    )
 
   def _embed(self, tokens: jax.Array) -> jax.Array:
     table = self.embedding.astype(self.config.dtype)
