@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from rlvr_jax import errors
+from rlvr_jax import hosts
 from rlvr_jax.metrics import writers
 
 _CHECKSUMS = "checksums.json"
@@ -49,9 +50,14 @@ class Checkpoints:
         "meta": ocp.JsonCheckpointHandler(),
       },
     )
-    for step in self._manager.all_steps():
-      if not (self._folder(step) / _CHECKSUMS).exists():
-        self._manager.delete(step)
+    steps = self._manager.all_steps()
+    # All have looked before any deletes.
+    with hosts.together():
+      cut_off = [
+        x for x in steps if not (self._folder(x) / _CHECKSUMS).exists()
+      ]
+    for step in cut_off:
+      self._manager.delete(step)
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -76,9 +82,10 @@ class Checkpoints:
           state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         ),
       )
-      if written:
-        folder = self._folder(step)
-        writers.write_json(folder / _CHECKSUMS, _checksums(folder))
+      with hosts.together():
+        if written and hosts.is_first():
+          folder = self._folder(step)
+          writers.write_json(folder / _CHECKSUMS, _checksums(folder))
     except OSError as error:
       raise errors.UserError(
         f"checkpoint {step} could not be written to {self._directory}"
@@ -150,6 +157,11 @@ class Checkpoints:
     return self._directory / str(step)
 
   def _check_files(self, step: int) -> None:
+    with hosts.together():
+      if hosts.is_first():
+        self._check_sums(step)
+
+  def _check_sums(self, step: int) -> None:
     folder = self._folder(step)
     try:
       expected = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))

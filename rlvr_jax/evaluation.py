@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlvr_jax import hosts
 from rlvr_jax import keys
 from rlvr_jax import masked
 from rlvr_jax import records
@@ -151,9 +152,7 @@ def evaluate(
   for start in range(0, wanted, config.batch_prompts):
     # The last batch repeats prompts to keep its shape; they are cut off.
     indices = np.arange(start, start + config.batch_prompts) % wanted
-    batch = take(
-      prompt_set.prompts, jax.device_put(indices.astype(np.int32), where)
-    )
+    batch = take(prompt_set.prompts, hosts.put(indices.astype(np.int32), where))
     decoded = decode(params, batch)
     parts.append(jax.device_get(decoded))
   decoded = _Decoded(

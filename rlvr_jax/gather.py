@@ -13,6 +13,7 @@ import numpy as np
 from rlvr_jax import checkpoints
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import hosts
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
 from rlvr_jax import workdir as workdir_lib
@@ -44,7 +45,7 @@ def gather(
     )
   rollouts, metrics = None, {}
   for sampling_round in range(run.refill.max_rounds):
-    number = jax.device_put(np.int32(sampling_round), state.step.sharding)
+    number = hosts.put(np.int32(sampling_round), state.step.sharding)
     plan, replay, planned = programs.plan(state, prompts, measured, number)
     fresh, sampled = programs.collect(
       state.params, state.seed, state.step, plan.prompts
@@ -73,7 +74,7 @@ def initial_log_partition(
   """Where the head starts, f32[], and metrics of the probe that found it."""
   config = run.log_partition
   where = programs.train.abstract.step.sharding
-  scalar = lambda x: jax.device_put(x, where)
+  scalar = lambda x: hosts.put(x, where)
   if not config or not config.probe_prompts:
     start = config.initial if config else 0.0
     return scalar(np.float32(start)), {}

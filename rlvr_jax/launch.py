@@ -14,10 +14,11 @@ from absl import flags
 from absl import logging
 from ml_collections import config_flags
 
+from rlvr_jax import cluster
 from rlvr_jax import compilations
 from rlvr_jax import errors
+from rlvr_jax import hosts
 
-STATUS_USER_ERROR = 2
 _EXAMPLE = "give an experiment file, such as experiments/grpo.py:tiny"
 
 
@@ -74,9 +75,10 @@ def _guarded(main: Callable[..., None], arguments: list[str]) -> None:
         f"argument {arguments[0]!r} is not expected: flags begin with --"
       ) from error
     _give_simulated_devices_threads()
-    if note := compilations.keep_on_disk():
-      print(note, file=sys.stderr)
-    main(*arguments)
+    with cluster.joined():
+      if note := compilations.keep_on_disk():
+        print(note, file=sys.stderr)
+      main(*arguments)
   except errors.UserError as error:
     _fail(error)
 
@@ -139,11 +141,13 @@ def _unknown_key(text: str, argv: list[str]) -> str:
 
 def _fail(error: errors.UserError) -> None:
   print(f"error: {error}", file=sys.stderr)
-  sys.exit(STATUS_USER_ERROR)
+  sys.exit(cluster.STATUS_USER_ERROR)
 
 
 class StopRequest:
   """Turns the first Ctrl-C or SIGTERM into a wish; the second kills.
+
+  A wish of one process is one of all, which have to ask at the same places.
 
   Example: with StopRequest() as stop: ... if stop(): save and return.
   """
@@ -153,7 +157,7 @@ class StopRequest:
 
   def __call__(self) -> bool:
     """Whether a stop was asked for."""
-    return self._requested
+    return hosts.any_of(self._requested)
 
   def __enter__(self) -> "StopRequest":
     self._previous = {

@@ -14,6 +14,7 @@ from rlvr_jax import collect as collect_lib
 from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import hosts
 from rlvr_jax import keys
 from rlvr_jax import names
 from rlvr_jax import optimizers
@@ -342,7 +343,7 @@ def _on_device(task: tasks.Task, where: jax.sharding.Sharding) -> tasks.Task:
   sets = {name: getattr(task, name) for name in names_of_sets}
   if isinstance(jax.tree.leaves(sets)[0], jax.ShapeDtypeStruct):
     return task
-  return task._replace(**jax.device_put(sets, where))
+  return task._replace(**hosts.put(sets, where))
 
 
 def _phase(

@@ -7,6 +7,7 @@ import jax
 
 from rlvr_jax import errors
 from rlvr_jax import evaluation
+from rlvr_jax import hosts
 from rlvr_jax import verbalization
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.metrics import epistemic
@@ -33,6 +34,15 @@ class Clock:
     return fetched
 
 
+def lines_file(
+  path: pathlib.Path, last_step: int
+) -> writers.JsonLines | writers.NoLines:
+  """A file of lines, of which the first process keeps the only copy."""
+  if not hosts.is_first():
+    return writers.NoLines()
+  return writers.JsonLines(path, last_step)
+
+
 class Record:
   """The files of a run: metrics, samples and times of every step."""
 
@@ -51,9 +61,9 @@ class Record:
         " another folder"
       )
     self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
-    self._metrics = writers.JsonLines(folder / workdir_lib.METRICS, last)
-    self._samples = writers.JsonLines(folder / workdir_lib.SAMPLES, last)
-    self._timing = writers.JsonLines(folder / workdir_lib.TIMING, last)
+    self._metrics = lines_file(folder / workdir_lib.METRICS, last)
+    self._samples = lines_file(folder / workdir_lib.SAMPLES, last)
+    self._timing = lines_file(folder / workdir_lib.TIMING, last)
     self._reward = self._pass_at_1 = self._tokens_per_sec = 0.0
     # Of step 0, which later ones are compared with.
     first = lines[0] if lines else {}

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec
 import numpy as np
 
 from rlvr_jax import errors
+from rlvr_jax import hosts
 from rlvr_jax import ops
 
 
@@ -62,6 +63,12 @@ def make_mesh(
       f"config.mesh takes {wanted} devices (data {config.data} x fsdp"
       f" {config.fsdp} x tensor {config.tensor}), but there are"
       f" {len(devices)}: lower it"
+    )
+  if wanted < len(devices) and hosts.are_several():
+    raise errors.UserError(
+      f"config.mesh takes {wanted} devices (data {config.data} x fsdp"
+      f" {config.fsdp} x tensor {config.tensor}), but the processes of this run"
+      f" have {len(devices)}: take all of them"
     )
   return jax.make_mesh(
     shape,

@@ -15,11 +15,13 @@ import numpy as np
 
 from rlvr_jax import checkpoints
 from rlvr_jax import checks
+from rlvr_jax import cluster
 from rlvr_jax import compilations
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
+from rlvr_jax import hosts
 from rlvr_jax import launch
 from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
@@ -36,10 +38,10 @@ from rlvr_jax.data import builders
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import progress as progress_lib
-from rlvr_jax.metrics import writers
 
 _CONFIG = launch.define_config_flag()
 _WORKDIR = launch.define_workdir_flag()
+cluster.define_flags()
 
 
 def main() -> None:
@@ -54,17 +56,25 @@ def main() -> None:
   else:
     builders.require_known(run.data.name)
   mesh = sharding.make_mesh(run.mesh)
-  progress, watch = progress_lib.Progress(), compilations.Watch()
-  with workdir_lib.claimed(folder, config), launch.StopRequest() as stop:
+  workdir_lib.check_same_config(config)
+  progress = progress_lib.Progress(is_silent=not hosts.is_first())
+  watch = compilations.Watch()
+  with (
+    hosts.entered_by_first(workdir_lib.claimed(folder, config)),
+    launch.StopRequest() as stop,
+  ):
+    workdir_lib.check_shared(folder)
     progress.say(f"preparing {run.data.name} in {folder}")
-    task = tasks.load_task(
-      run.data,
-      run.rollout.completion_tokens,
-      folder / workdir_lib.DATA,
-      teaching.hints(run),
-      run.out_of_domain,
-      tokenizer,
-    )
+    with hosts.first_before_others():
+      task = tasks.load_task(
+        run.data,
+        run.rollout.completion_tokens,
+        folder / workdir_lib.DATA,
+        teaching.hints(run),
+        run.out_of_domain,
+        tokenizer,
+      )
+    tasks.check_same(task)
     for note in task.notes:
       progress.say(note)
     with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
@@ -74,6 +84,8 @@ def main() -> None:
       # From here on, data moves between host and device only where it says so.
       with jax.transfer_guard("disallow"):
         complete = train(run, programs, folder, progress, stop, watch)
+  if not hosts.is_first():
+    return
   if complete:
     print(summary.finish(folder))
     print(watch.summary())
@@ -223,7 +235,7 @@ def warm_parameters(
       state = saved.restore(step, programs.warm_start.abstract)
       if saved.meta(step)["complete"]:
         return state.params
-    with writers.JsonLines(
+    with record_lib.lines_file(
       folder / workdir_lib.WARM_START_METRICS, step or -1
     ) as file:
 
@@ -286,7 +298,7 @@ def check_rollouts(
   Raises:
     errors.UserError: with the field, the value and the remedy.
   """
-  arrays = vars(jax.device_get(rollouts))
+  arrays = vars(hosts.whole(rollouts))
   checks.batch({k: v for k, v in arrays.items() if isinstance(v, np.ndarray)})
   if has_head:
     checks.binary("rewards", arrays["rewards"])

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlvr_jax import errors
+from rlvr_jax import hosts
 from rlvr_jax import names
 from rlvr_jax import records
 from rlvr_jax import settings
@@ -137,19 +138,19 @@ def judge(
   if isinstance(rollouts.completion_tokens, jax.core.Tracer):
     # Only shapes are followed: there is nothing to judge.
     return jnp.zeros(rollouts.completion_tokens.shape[0], jnp.int32)
-  tokens, mask, finished, golds = jax.device_get(
-    (
-      rollouts.completion_tokens,
-      rollouts.completion_mask,
-      rollouts.finished,
-      rollouts.prompts.answers[texts.GOLD],
-    )
+  rows = hosts.own_rows(
+    (rollouts.completion_tokens, rollouts.completion_mask, rollouts.finished)
   )
-  golds = [texts.text_of(row) for row in golds]
-  samples = len(tokens) // len(golds)
+  tokens, mask, finished = rows.values
+  prompts = hosts.own_rows(rollouts.prompts.answers[texts.GOLD])
+  golds = dict(
+    zip(prompts.numbers, map(texts.text_of, prompts.values), strict=True)
+  )
+  num_rows = rollouts.finished.shape[0]
+  samples = num_rows // rollouts.prompts.answers[texts.GOLD].shape[0]
   items = [
-    (vocabulary.decode(row[real > 0]), golds[i // samples])
-    for i, (row, real) in enumerate(zip(tokens, mask, strict=True))
+    (vocabulary.decode(row[real > 0]), golds[number // samples])
+    for number, row, real in zip(rows.numbers, tokens, mask, strict=True)
   ]
   truncated = records.OUTCOMES.index("truncated")
   found = np.array(
@@ -157,4 +158,6 @@ def judge(
   )
   is_verdict = np.isin(found, [records.OUTCOMES.index(x) for x in _WRONG])
   found = np.where(is_verdict & (finished == 0), truncated, found)
-  return jax.device_put(found, rollouts.finished.sharding)
+  return hosts.from_rows(
+    hosts.Rows(rows.numbers, found), num_rows, rollouts.finished.sharding
+  )

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from rlvr_jax import errors
+from rlvr_jax import hosts
 from rlvr_jax.metrics import writers
 
 CONFIG = "config.json"
@@ -68,6 +69,37 @@ def claimed(folder: pathlib.Path, config: Mapping[str, Any]):
     with open(folder / CONFIG, encoding="utf-8") as renamed:
       fcntl.flock(renamed, fcntl.LOCK_EX | fcntl.LOCK_NB)
       yield
+
+
+def check_same_config(config: Mapping[str, Any]) -> None:
+  """Makes sure that all processes of a run have the same config.
+
+  Raises:
+    errors.UserError: on all of them, naming a setting that differs.
+  """
+  first, *others = map(json.loads, hosts.all_texts(json.dumps(_flat(config))))
+  for number, other in enumerate(others, start=1):
+    for key in sorted(first.keys() | other.keys()):
+      if first.get(key) != other.get(key):
+        raise errors.UserError(
+          f"config.{key} is {first.get(key)!r} on process 0 and"
+          f" {other.get(key)!r} on process {number}: start all processes with"
+          " the same flags and experiment file"
+        )
+
+
+def check_shared(folder: pathlib.Path) -> None:
+  """Makes sure that all processes see the folder that the first has claimed.
+
+  Raises:
+    errors.UserError: on all of them, if one does not.
+  """
+  with hosts.together():
+    if not (folder / CONFIG).exists():
+      raise errors.UserError(
+        f"--workdir {folder} is not the folder that process 0 writes to: give"
+        " one on a file system that all hosts share"
+      )
 
 
 def read_config(folder: pathlib.Path) -> dict[str, Any]:

@@ -5,9 +5,12 @@ import dataclasses
 import pathlib
 import types
 from typing import NamedTuple
+import zlib
 
+import jax
 import numpy as np
 
+from rlvr_jax import hosts
 from rlvr_jax import names
 from rlvr_jax import settings
 from rlvr_jax.data import builders
@@ -211,6 +214,28 @@ def load_task(
     )
     sets += encode(further, "test")
   return Task(vocabulary, *sets)
+
+
+def check_same(task: Task) -> None:
+  """Makes sure that all processes of a run have read the same data.
+
+  Raises:
+    errors.UserError: on all of them, naming the first that differs.
+  """
+  sums = hosts.all_texts(
+    " ".join(
+      str(zlib.crc32(np.ascontiguousarray(x)))
+      for x in jax.tree.leaves(
+        (task.train, task.validation, task.test, task.out_of_domain)
+      )
+    )
+  )
+  for number, other in enumerate(sums):
+    settings.require(
+      other == sums[0],
+      f"process {number} has read other data than process 0: give all hosts"
+      " the same files, tokenizer and version of the library",
+    )
 
 
 def _from_files(

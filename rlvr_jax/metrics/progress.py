@@ -11,7 +11,14 @@ class Progress:
   Example: "rl 75/150 · ETA 11s · reward 0.53 · 61k tokens/s".
   """
 
-  def __init__(self, stream: TextIO | None = None, log_every_secs: float = 5.0):
+  def __init__(
+    self,
+    stream: TextIO | None = None,
+    log_every_secs: float = 5.0,
+    is_silent: bool = False,
+  ):
+    """Writes to a stream; a silent one to nowhere, for other processes."""
+    self._is_silent = is_silent
     self._stream = stream or sys.stderr
     self._live = self._stream.isatty()
     self._log_every_secs = log_every_secs
@@ -22,6 +29,8 @@ class Progress:
 
   def update(self, phase: str, step: int, last_step: int, text: str) -> None:
     """Shows that `step` of `last_step` is done; cheap enough for each step."""
+    if self._is_silent:
+      return
     now = time.monotonic()
     if phase != self._phase:
       self._phase, self._first_step, self._started = phase, step, now
@@ -43,6 +52,8 @@ class Progress:
 
   def say(self, text: str) -> None:
     """Prints a line of its own above the live line."""
+    if self._is_silent:
+      return
     if self._live and self._width:
       self._stream.write("\r" + " " * self._width + "\r")
       self._width = 0

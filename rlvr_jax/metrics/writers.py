@@ -48,6 +48,25 @@ class JsonLines:
     _to_disk(self._file)
 
 
+class NoLines:
+  """In the place of `JsonLines` where another process writes the record."""
+
+  def __enter__(self) -> "NoLines":
+    return self
+
+  def __exit__(self, *error) -> None:
+    pass
+
+  def close(self) -> None:
+    pass
+
+  def write(self, line: dict[str, Any]) -> None:
+    pass
+
+  def sync(self) -> None:
+    pass
+
+
 def read_lines(path: pathlib.Path) -> list[dict[str, Any]]:
   """All complete lines; [] if there is no file.
 
