@@ -1,29 +1,37 @@
-"""How arrays lie on a mesh, for kernels that the compiler cannot split."""
+"""How arrays lie on a mesh, where the compiler is not to choose.
+
+It cannot split a kernel; and of parameters that are split along their width it
+would rather split every activation alike and add up products than gather them.
+"""
 
 import dataclasses
+import functools
 import math
 
 import jax
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
 
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-  """Which axes of a mesh split rows, and which split heads or vocabulary.
+  """Which axes of a mesh split rows, heads or vocabulary, and parameters.
 
-  A kernel is opaque to the compiler: on several devices it is run on each
-  one's part, which takes knowing the parts.
-
-  Example: Partition(mesh, ("data", "fsdp"), "tensor").
+  Example: Partition(mesh, ("data", "fsdp"), "tensor", "fsdp").
 
   Attributes:
     mesh: the devices.
     rows: mesh axes that hold different rows.
     features: mesh axis that holds different heads and vocabulary entries.
+    params: mesh axis, one of `rows`, that splits parameters along the width;
+      None where they are whole.
   """
 
   mesh: jax.sharding.Mesh
   rows: tuple[str, ...]
   features: str
+  params: str | None
 
   @property
   def platform(self) -> str:
@@ -39,11 +47,84 @@ class Partition:
   def num_feature_parts(self) -> int:
     return self.mesh.shape[self.features]
 
+  @property
+  def num_param_parts(self) -> int:
+    return self.mesh.shape[self.params] if self.params else 1
+
   def divides(self, num_rows: int, *num_features: int) -> bool:
     """Whether every device gets as much of each."""
     return num_rows % self.num_row_parts == 0 and all(
       x % self.num_feature_parts == 0 for x in num_features
     )
+
+
+def laid_out(
+  x: jax.Array, partition: Partition | None, feature_axis: int | None = None
+) -> jax.Array:
+  """An array whose first axis is rows, on the devices of its rows.
+
+  Args:
+    x: [B, ...].
+    partition: None leaves the array where it is, as does one that does not
+      divide it.
+    feature_axis: which axis is heads, feed-forward or vocabulary.
+  """
+  if partition is None or partition.mesh.size == 1:
+    return x
+  features = [] if feature_axis is None else [x.shape[feature_axis]]
+  if not partition.divides(x.shape[0], *features):
+    return x
+  spec: list = [partition.rows] + [None] * (x.ndim - 1)
+  if feature_axis is not None:
+    spec[feature_axis] = partition.features
+  return _on(partition, x, spec)
+
+
+def gathered(
+  kernel: jax.Array, partition: Partition | None, feature_axis: int
+) -> jax.Array:
+  """A parameter whole along its width, to be multiplied with; split again.
+
+  Its gradient comes back split as the parameter is: a sum over devices of which
+  each keeps its part.
+
+  Args:
+    kernel: [..., D, F] or [..., F, D].
+    partition: None leaves it as it is.
+    feature_axis: of F, from the end: -1 or -2.
+  """
+  if partition is None or partition.num_param_parts == 1:
+    return kernel
+  return _gathered(kernel, partition, feature_axis)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gathered(kernel, partition, feature_axis):
+  # Said first, or what comes before, such as a cast, would be gathered instead.
+  kernel = _split(partition, kernel, feature_axis)
+  spec = [None] * kernel.ndim
+  spec[feature_axis] = partition.features
+  return _on(partition, kernel, spec)
+
+
+def _split(partition, kernel, feature_axis):
+  spec = [None] * (kernel.ndim - 2) + [partition.params] * 2
+  spec[feature_axis] = partition.features
+  return _on(partition, kernel, spec)
+
+
+def _split_again(partition, feature_axis, _, upstream):
+  return (_split(partition, upstream, feature_axis),)
+
+
+_gathered.defvjp(
+  lambda kernel, *static: (_gathered(kernel, *static), None), _split_again
+)
+
+
+def _on(partition: Partition, x: jax.Array, spec: list) -> jax.Array:
+  where = NamedSharding(partition.mesh, PartitionSpec(*spec))
+  return lax.with_sharding_constraint(x, where)
 
 
 def platform_of(partition: Partition | None) -> str:

@@ -1,19 +1,44 @@
-"""How much memory a program may fill on a TPU."""
+"""What a TPU can hold, compute and send."""
 
-# GiB of one device as JAX counts them, by `jax.Device.device_kind`: what the
-# compiler of libtpu 0.0.42 calls available where it refuses a larger program.
-_MEMORY_GIB = {
-  "TPU v4": 15.25,
-  "TPU v5 lite": 15.75,
-  "TPU v5": 95.74,
-  "TPU v6 lite": 31.25,
-  "TPU7x": 94.75,
+from typing import NamedTuple
+
+from rlvr_jax import costs as costs_lib
+
+
+class Chip(NamedTuple):
+  """One device as JAX counts them: of TPU7x half a chip, else a whole one.
+
+  Attributes:
+    memory_gib: what the compiler of libtpu 0.0.42 calls available where it
+      refuses a larger program.
+    tflops: of bfloat16 products, 1e12 a second.
+    memory_gb_per_sec: of its memory, 1e9 bytes.
+    link_gb_per_sec: received over all its links together, 1e9 bytes.
+  """
+
+  memory_gib: float
+  tflops: float
+  memory_gb_per_sec: float
+  link_gb_per_sec: float
+
+
+# By `jax.Device.device_kind`. Speeds are those of Google's pages on each
+# generation (https://docs.cloud.google.com/tpu/docs/v5e and its neighbours);
+# where a page counts both directions of the links, half of it.
+CHIPS = {
+  "TPU v4": Chip(15.25, 275.0, 1228.0, 300.0),
+  "TPU v5 lite": Chip(15.75, 197.0, 819.0, 200.0),
+  "TPU v5": Chip(95.74, 459.0, 2765.0, 600.0),
+  "TPU v6 lite": Chip(31.25, 918.0, 1640.0, 448.0),
+  "TPU7x": Chip(94.75, 1153.5, 3690.0, 300.0),
 }
 
 
-def memory_gib(device_kind: str) -> float | None:
-  """Memory of a device; None for one that is not in the table.
-
-  Example: memory_gib("TPU v5 lite") == 15.75.
-  """
-  return _MEMORY_GIB.get(device_kind)
+def least_secs(chip: Chip, costs: costs_lib.Costs) -> dict[str, float]:
+  """Seconds that each part of a program's work takes at the least."""
+  sent = sum(costs.transfer_bytes.values())
+  return {
+    "products": costs.flops / (chip.tflops * 1e12),
+    "memory": costs.product_bytes / (chip.memory_gb_per_sec * 1e9),
+    "links": sent / (chip.link_gb_per_sec * 1e9),
+  }

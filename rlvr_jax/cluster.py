@@ -103,7 +103,8 @@ def _join() -> None:
     )
     settings.require(
       number is not None and 0 <= number < count,
-      f"--process_id is {number}: give each process its own of 0 ..{count - 1}",
+      f"--process_id is {number}: give each process its own of 0 to"
+      f" {count - 1}",
     )
     arguments = dict(
       coordinator_address=address,
@@ -158,9 +159,10 @@ def _last_words() -> subprocess.Popen:
 
   Jax's runtime aborts the process when the coordinator is gone, and nothing
   can be caught; what it then prints is long and says nothing of a restart.
+  Slurm sends a SIGTERM to all that a task has started, which is no end yet.
   """
   return subprocess.Popen(
-    ["sh", "-c", 'read ended || echo "$0" >&2', _ENDED_EARLY],
+    ["sh", "-c", 'trap "" TERM; read ended || echo "$0" >&2', _ENDED_EARLY],
     stdin=subprocess.PIPE,
     start_new_session=True,
   )

@@ -6,9 +6,14 @@ python -m rlvr_jax.preflight --config=experiments/rlrt.py:qwen3_4b_base \
 Compiles a step's programs, sampler, teacher and update, for the devices of a
 TPU topology, ahead of time and without one, from shapes alone: no weights and
 no data are read. Without --topology, for the devices that are here. Prints what
-each program holds, and ends with status 1 where one does not fit.
+each program holds, computes and transfers, and ends with status 1 where one
+does not fit.
 
-Memory is what the compiler plans for one device.
+Memory is what the compiler plans for one device. Operations and transfers are
+counted in the program after it was split over the devices (`costs`), a loop
+that may end early at its longest. The bound on the share of peak (MFU) is what
+is left of it if matrix products, memory and links each ran at their peak and
+all at once; real steps stay below.
 A topology is of whole hosts: for a single chip take the smallest, and leave the
 mesh at 1.
 """
@@ -20,6 +25,7 @@ import os
 import pathlib
 import re
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -29,6 +35,7 @@ from jax.experimental import topologies
 import jax.numpy as jnp
 
 from rlvr_jax import chips
+from rlvr_jax import costs as costs_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
@@ -64,6 +71,8 @@ class Plan:
       it does not compile for want of memory.
     needed: the compiler's words in that case.
     compile_secs: on this machine.
+    costs: of one call; None where the text was not to be had.
+    largest: its largest buffers, GiB and types of their arrays.
   """
 
   name: str
@@ -71,6 +80,8 @@ class Plan:
   peak_gib: float | None
   needed: str = ""
   compile_secs: float = 0.0
+  costs: costs_lib.Costs | None = None
+  largest: tuple[tuple[float, str], ...] = ()
 
 
 def devices_of(topology: str) -> list[jax.Device]:
@@ -136,22 +147,63 @@ def plan(name: str, call: tracing.Call) -> Plan:
     function = jax.jit(function)
   started = time.perf_counter()
   lowered = function.lower(*call.args, *call.static)
-  try:
-    compiled = lowered.compile()
-  except jax.errors.JaxRuntimeError as error:
-    needed = _needed(str(error))
-    if not needed:
-      raise
+  needed, arguments_gib, peak_gib = "", 0.0, None
+  with tempfile.TemporaryDirectory() as folder:
+    try:
+      compiled = lowered.compile(_written_to(folder))
+      memory = compiled.memory_analysis()
+      arguments_gib = memory.argument_size_in_bytes / _GIB
+      peak_gib = peak_bytes(memory) / _GIB
+    except jax.errors.JaxRuntimeError as error:
+      needed = _needed(str(error))
+      if not needed:
+        raise
     secs = time.perf_counter() - started
-    return Plan(name, 0.0, None, needed, compile_secs=secs)
-  secs = time.perf_counter() - started
-  memory = compiled.memory_analysis()
-  return Plan(
-    name=name,
-    arguments_gib=memory.argument_size_in_bytes / _GIB,
-    peak_gib=peak_bytes(memory) / _GIB,
-    compile_secs=secs,
-  )
+    files = sorted(pathlib.Path(folder).glob("*.txt"))
+    costs = costs_lib.counted(_split_program(files))
+    largest = _largest(files)
+  return Plan(name, arguments_gib, peak_gib, needed, secs, costs, largest)
+
+
+_PASS = "spmd-partitioning"
+_SPLIT = re.compile(rf"after_(?:tpu-)?{_PASS}\b")
+
+
+def _written_to(folder: str) -> dict[str, Any]:
+  """Options of a compiler that is to write down what it does."""
+  return {
+    "xla_dump_to": folder,
+    "xla_dump_hlo_pass_re": f".*{_PASS}",
+    "xla_dump_hlo_as_text": True,
+  }
+
+
+def _split_program(files: list[pathlib.Path]) -> str:
+  """Text of the largest module, as it was when split over the devices."""
+  found = [x for x in files if _SPLIT.search(x.name)] or [
+    # On a single device there was nothing to split.
+    x
+    for x in files
+    if x.name.endswith("before_optimizations.txt")
+  ]
+  return max(found, key=lambda x: x.stat().st_size).read_text()
+
+
+def _largest(files: list[pathlib.Path]) -> tuple[tuple[float, str], ...]:
+  """The three largest buffers that the compiler tells of."""
+  units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+  row = re.compile(r"\(\s*\d+%\);\s*([\d.]+)([KMG]iB);[^;]*;[^;]*;\s*(.*)")
+  found: dict[str, float] = {}
+  for path in files:
+    if not path.name.endswith("memory-usage-report.txt"):
+      continue
+    for line in path.read_text().splitlines():
+      if match := row.search(line):
+        gib = float(match[1]) * units[match[2]] / _GIB
+        types = match[3][:60]
+        found[types] = max(gib, found.get(types, 0.0))
+  ranked = sorted(((gib, types) for types, gib in found.items()), reverse=True)
+  return tuple(ranked[:3])
 
 
 def peak_bytes(memory: Any) -> int:
@@ -192,6 +244,50 @@ def table(found: list[Plan], memory_gib: float | None) -> str:
     share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
     gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib)]
     rows.append([x.name, *gib, share, secs])
+  return _aligned(rows)
+
+
+def work_table(found: list[Plan], chip: chips.Chip | None) -> str:
+  """What each program does on a device, and how fast that could be."""
+  rows = [["program", "TFLOP", "products", "transfers", "at best", "MFU below"]]
+  for x in found:
+    sent = sum(x.costs.transfer_bytes.values())
+    row = [
+      x.name,
+      f"{x.costs.flops / 1e12:,.1f}",
+      f"{x.costs.product_bytes / 1e9:,.0f} GB",
+      f"{sent / 1e9:,.1f} GB",
+    ]
+    if chip:
+      secs = chips.least_secs(chip, x.costs)
+      bound = max(secs, key=secs.get)
+      share = secs["products"] / secs[bound]
+      row += [f"{secs[bound]:,.2f} s ({bound})", f"{share:.0%}"]
+    rows.append(row + [""] * (len(rows[0]) - len(row)))
+  return _aligned(rows)
+
+
+def details(found: list[Plan]) -> str:
+  """Transfers by kind, and the largest buffers."""
+  lines = []
+  for x in found:
+    kinds = ", ".join(
+      f"{kind} {n / 1e9:,.1f} GB"
+      for kind, n in x.costs.transfer_bytes.items()
+      if n > 0
+    )
+    lines.append(f"{x.name} transfers: {kinds or 'nothing'}")
+    for gib, types in x.largest:
+      lines.append(f"{x.name} holds {gib:.2f} GiB of {types}")
+    if x.costs.num_unknown:
+      lines.append(
+        f"{x.name}: {x.costs.num_unknown} kernels or loops do not tell their"
+        " operations, and are not counted"
+      )
+  return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> str:
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   aligned = lambda row: map(str.rjust, row, widths)
   return "\n".join("  ".join(aligned(row)) for row in rows)
@@ -217,7 +313,8 @@ def main() -> None:
   devices = devices_of(_TOPOLOGY.value) if _TOPOLOGY.value else jax.devices()
   mesh = sharding.make_mesh(run.mesh, devices)
   kind = devices[0].device_kind
-  memory_gib = chips.memory_gib(kind)
+  chip = chips.CHIPS.get(kind)
+  memory_gib = chip.memory_gib if chip else None
   print(
     f"{mesh.size} of {len(devices)} devices ({kind}"
     + (f", {memory_gib} GiB each)" if memory_gib else ")")
@@ -229,6 +326,8 @@ def main() -> None:
     found.append(x)
     print(f"compiled {x.name} in {x.compile_secs:.0f} s", flush=True)
   print(table(found, memory_gib))
+  print(work_table(found, chip))
+  print(details(found))
   is_fit = fits(found, memory_gib)
   print("fits" if is_fit else "does not fit")
   if _JSON.value:

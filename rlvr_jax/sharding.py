@@ -80,7 +80,7 @@ def make_mesh(
 
 def partition(mesh: Mesh) -> ops.Partition:
   """How the kernels split their arrays."""
-  return ops.Partition(mesh, rows=ROWS[0], features="tensor")
+  return ops.Partition(mesh, rows=ROWS[0], features="tensor", params="fsdp")
 
 
 def row_sharding(mesh: Mesh) -> NamedSharding:

@@ -47,16 +47,16 @@ cluster.define_flags()
 def main() -> None:
   """Runs the experiment of the flags."""
   config, folder = launch.config(_CONFIG), launch.folder(_WORKDIR)
-  experiment = experiment_lib.load(config)
-  run = experiment.run
-  tokenizer = None
-  if run.pretrained:
-    pretrained.check(run.pretrained, run.model)
-    tokenizer = pretrained.tokenizer(run.pretrained, run.model)
-  else:
-    builders.require_known(run.data.name)
-  mesh = sharding.make_mesh(run.mesh)
   workdir_lib.check_same_config(config)
+  with hosts.together():
+    experiment = experiment_lib.load(config)
+    run, tokenizer = experiment.run, None
+    if run.pretrained:
+      pretrained.check(run.pretrained, run.model)
+      tokenizer = pretrained.tokenizer(run.pretrained, run.model)
+    else:
+      builders.require_known(run.data.name)
+    mesh = sharding.make_mesh(run.mesh)
   progress = progress_lib.Progress(is_silent=not hosts.is_first())
   watch = compilations.Watch()
   with (

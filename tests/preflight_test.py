@@ -17,13 +17,13 @@ from rlvr_jax.data import unread
 
 # RLRT as its paper runs it, of a model and with lengths that compile at once.
 _SMALL = dict(
-  num_layers=2,
+  num_layers=3,
   width=32,
   num_heads=4,
   num_kv_heads=2,
   head_dim=8,
   mlp_width=48,
-  vocab_size=64,
+  vocab_size=88,
 )
 
 
@@ -64,6 +64,23 @@ def test_a_steps_programs_are_planned_from_shapes_alone(mesh):
     assert plan.peak_gib > plan.arguments_gib > 0 or plan.name != "train_step"
   lines = preflight.table(list(found.values()), None).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
+
+
+def test_an_update_gathers_a_layer_at_a_time_and_never_logits():
+  sizes = dict(fsdp=2, tensor=2)
+  transfers = _plans(**sizes)["train_step"].costs.transfers
+  shapes = {
+    tuple(map(int, of[of.index("[") + 1 : -1].split(",")))
+    for kind, of, _ in transfers
+    if kind == "all-gather" and "[]" not in of
+  }
+  vocabulary, width = _SMALL["vocab_size"] // 2, _SMALL["width"]
+  assert (width, _SMALL["mlp_width"] // 2) in {x[-2:] for x in shapes}
+  for shape in shapes:
+    # Neither the layers of a stack at once, nor an entry for every token.
+    assert len(shape) < 3 or shape[0] != _SMALL["num_layers"], shape
+    if vocabulary in shape or 2 * vocabulary in shape:
+      assert sorted(shape) == sorted((vocabulary, width)), shape
 
 
 @pytest.mark.slow
@@ -117,9 +134,8 @@ def test_a_task_that_is_built_where_it_runs_needs_no_preflight():
 
 
 def test_memory_is_known_of_tpus():
-  assert chips.memory_gib("TPU v5 lite") == 15.75
-  assert chips.memory_gib("TPU v5") == 95.74
-  assert chips.memory_gib(jax.devices("cpu")[0].device_kind) is None
+  assert chips.CHIPS["TPU v5 lite"].memory_gib == 15.75
+  assert jax.devices("cpu")[0].device_kind not in chips.CHIPS
 
 
 def test_an_unread_text_has_a_length():

@@ -11,6 +11,7 @@ Shape letters: B rows, T positions, D width, N query heads, K key/value heads,
 H head width, F feed-forward width, V vocabulary.
 """
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -48,6 +49,11 @@ def _matrix(init_std: float, *axes: str):
   return nn.with_logical_partitioning(init, axes)
 
 
+def _feature_axis(axes: tuple[str, ...]) -> int:
+  """The one of a matrix's two axes that is not the width; -1 or -2."""
+  return -2 if axes[-1] == "embed" else -1
+
+
 class RMSNorm(nn.Module):
   """Root-mean-square norm over the last axis, in float32."""
 
@@ -71,18 +77,23 @@ class Linear(nn.Module):
     axes: logical names of the kernel's two axes; a bias has the second.
     init_std: standard deviation of the initial kernel.
     has_bias: add a bias, at first 0.
+    partition: of the model.
   """
 
   features: int
   axes: tuple[str, str]
   init_std: float
   has_bias: bool = False
+  partition: ops.Partition | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     shape = (x.shape[-1], self.features)
     kernel = self.param("kernel", _matrix(self.init_std, *self.axes), shape)
-    flat = _product(x.reshape(-1, x.shape[-1]), kernel.astype(x.dtype))
+    kernel = ops.gathered(
+      kernel.astype(x.dtype), self.partition, _feature_axis(self.axes)
+    )
+    flat = _product(x.reshape(-1, x.shape[-1]), kernel)
     if self.has_bias:
       init = nn.with_logical_partitioning(nn.initializers.zeros, self.axes[1:])
       bias = self.param("bias", init, (self.features,))
@@ -109,11 +120,13 @@ class Attention(nn.Module):
         ("embed", "heads"),
         config.init_std,
         config.attention_bias,
+        self.partition,
         name=name,
       )(x)
       if qk_norm == "full":
         projected = normed(projected)
       split = projected.reshape(rows, positions, num_heads, config.head_dim)
+      split = ops.laid_out(split, self.partition, 2)
       return normed(split) if qk_norm == "head" else split
 
     queries = attention.rotate(heads("query", config.num_heads), view.angles)
@@ -135,6 +148,7 @@ class Attention(nn.Module):
       ("heads", "embed"),
       config.init_std,
       config.output_bias,
+      self.partition,
       name="output",
     )(mixed.reshape(rows, positions, -1))
     return out, own
@@ -166,17 +180,17 @@ class Mlp(nn.Module):
   """SwiGLU: silu(x W_gate) * (x W_up), projected back."""
 
   config: configs.ModelConfig
+  partition: ops.Partition | None = None
 
   @nn.compact
   def __call__(self, x: jax.Array) -> jax.Array:
     config = self.config
-    up = lambda name: Linear(
-      config.mlp_width, ("embed", "mlp"), config.init_std, name=name
-    )(x)
-    gated = jax.nn.silu(up("gate")) * up("up")
-    return Linear(config.width, ("mlp", "embed"), config.init_std, name="down")(
-      gated
+    linear = functools.partial(
+      Linear, init_std=config.init_std, partition=self.partition
     )
+    up = lambda name: linear(config.mlp_width, ("embed", "mlp"), name=name)(x)
+    gated = jax.nn.silu(up("gate")) * up("up")
+    return linear(config.width, ("mlp", "embed"), name="down")(gated)
 
 
 class Block(nn.Module):
@@ -202,9 +216,9 @@ class Block(nn.Module):
     mixed, own = Attention(config, self.partition, name="attention")(
       before(attention_norm, x), view, slides, prefix, cache, index
     )
-    x += after(attention_norm, mixed)
-    out = Mlp(config, name="mlp")(before(mlp_norm, x))
-    return x + after(mlp_norm, out), own
+    x = ops.laid_out(x + after(attention_norm, mixed), self.partition)
+    out = Mlp(config, self.partition, name="mlp")(before(mlp_norm, x))
+    return ops.laid_out(x + after(mlp_norm, out), self.partition), own
 
 
 _REMAT_POLICIES = {
@@ -325,16 +339,18 @@ class Transformer(nn.Module):
 
   def _embed(self, tokens: jax.Array) -> jax.Array:
     table = self.embedding.astype(self.config.dtype)
+    table = ops.gathered(table, self.partition, -2)
     if self.config.vocab_size <= 256:
       # A product with one-hot rows: for small vocabularies its gradient is a
       # matrix product too, where a gather's is a slow scatter.
-      return jax.nn.one_hot(tokens, table.shape[0], dtype=table.dtype) @ table
-    return table[tokens]
+      one_hot = jax.nn.one_hot(tokens, table.shape[0], dtype=table.dtype)
+      return ops.laid_out(one_hot @ table, self.partition)
+    return ops.laid_out(table[tokens], self.partition)
 
   def unembedding(self) -> jax.Array:
     """The matrix float[D, V] from hidden states to logits."""
     kernel = self.embedding.T if self.config.tied_embeddings else self.lm_head
-    return kernel.astype(self.config.dtype)
+    return ops.gathered(kernel.astype(self.config.dtype), self.partition, -1)
 
 
 def empty_cache(
@@ -371,6 +387,28 @@ def grown_cache(cache: Cache, capacity: int) -> Cache:
 
   is_layer = lambda x: isinstance(x, attention.KeyValues)
   return jax.tree.map(grown, cache, is_leaf=is_layer)
+
+
+def gathered(model: Transformer, params: Any) -> tuple[Transformer, Any]:
+  """A model and its parameters for a loop that uses each of them many times.
+
+  Where a mesh splits them along the width, the layers would gather each of them
+  at every use: these are gathered once, in the dtype that is computed with.
+  """
+  partition = model.partition
+  if not partition or partition.num_param_parts == 1:
+    return model, params
+  init = functools.partial(init_params, model.config, jax.random.key(0))
+
+  def whole(axes, x: jax.Array) -> jax.Array:
+    if "embed" not in axes:
+      return x
+    x = x.astype(model.config.dtype)
+    return ops.gathered(x, partition, _feature_axis(axes))
+
+  axes = nn.get_partition_spec(jax.eval_shape(init))
+  without = dataclasses.replace(partition, params=None)
+  return model.clone(partition=without), jax.tree.map(whole, axes, params)
 
 
 def init_params(config: configs.ModelConfig, key: jax.Array) -> Any:

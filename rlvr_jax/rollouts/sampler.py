@@ -122,6 +122,7 @@ def generate(
   if temperature is None:
     temperature = config.temperature
   samples, num_tokens = config.num_generations, config.completion_tokens
+  model, params = transformer.gathered(model, params)
   prefix = prefix_lib.read_prompts(model, params, prompts)
   num_prompts = prefix.lengths.shape[0]
   num_rows = num_prompts * samples

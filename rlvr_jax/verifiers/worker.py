@@ -123,8 +123,10 @@ def _is_pair(found: Any) -> bool:
 def main() -> None:
   """Serves until standard input ends."""
   setup = json.loads(sys.argv[1])
-  # Ctrl-C in a terminal is for the parent.
-  signal.signal(signal.SIGINT, signal.SIG_IGN)
+  # Ctrl-C in a terminal is for the parent, and so is what a scheduler sends to
+  # every process of a job: a row being judged must not count as a crash.
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
   requests, replies = _private_pipes()
   _end_with(setup["parent"])
   try:

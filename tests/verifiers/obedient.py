@@ -35,6 +35,7 @@ def obey(response: str, gold: str, *, polite: bool = False):
     sys.exit("bye")
   elif word == "interrupt":
     os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
   elif word == "fill":
     return "correct", str(len([bytes(2**20) for _ in range(2**14)]))
   elif word == "raise":

@@ -123,7 +123,7 @@ def test_a_worker_imports_no_jax(pool):
   assert _ask(pool, "modules")[0].answer == "[]"
 
 
-def test_a_worker_does_not_hear_ctrl_c(pool):
+def test_a_worker_does_not_hear_what_its_parent_is_to(pool):
   assert _outcomes(_ask(pool, "interrupt")) == ["wrong"]
 
 
