@@ -130,7 +130,7 @@ def _own(x: _Instruction, computations, found, readers) -> Costs:
     inner = [shape[int(i)] for i in dims[1].split(",") if i] if dims else []
     return Costs(
       flops=2.0 * math.prod(_shape(x.type)) * math.prod(inner),
-      product_bytes=float(sum(map(_size, (left, right, x.type)))),
+      product_bytes=float(sum(map(num_bytes, (left, right, x.type)))),
     )
   kind = x.opcode.removesuffix("-start")
   if kind in _TRANSFERS:
@@ -154,7 +154,7 @@ def _transfer(x: _Instruction, kind: str, found, readers) -> Costs:
   if kind == "collective-permute":
     share = 1.0
   return Costs(
-    transfer_bytes={kind: _TRANSFERS[kind] * share * _size(of)},
+    transfer_bytes={kind: _TRANSFERS[kind] * share * num_bytes(of)},
     transfers=((kind, re.sub(r"\{[^}]*\}", "", of), 1),),
   )
 
@@ -357,8 +357,8 @@ def _shape(of: str) -> list[int]:
   return [int(x) for x in found[2].split(",") if x] if found else []
 
 
-def _size(of: str) -> int:
-  """Bytes of an array or of all arrays of a tuple."""
+def num_bytes(of: str) -> int:
+  """Bytes of an array's type, such as f32[8,16], or of all of a tuple's."""
   return sum(
     _BYTES.get(kind, 1) * math.prod(int(x) for x in dims.split(",") if x)
     for kind, dims in _ARRAY.findall(of)

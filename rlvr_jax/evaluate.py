@@ -56,6 +56,9 @@ _MARKERS = flags.DEFINE_string(
 _SEED = flags.DEFINE_integer(
   "seed", None, "Of the draws; default: the run's. Alike for a comparison."
 )
+_MESH = flags.DEFINE_list(
+  "mesh", None, "Devices along data, fsdp and tensor; default: as in training."
+)
 _FILES = flags.DEFINE_list(
   "files", None, "Problems to evaluate on; default: the run's own."
 )
@@ -69,7 +72,10 @@ EVALUATION = "evaluation.json"
 def main() -> None:
   """Evaluates the newest checkpoint of the flags' folder."""
   folder = launch.folder(_WORKDIR)
-  experiment = experiment_lib.load(workdir_lib.read_config(folder))
+  config = workdir_lib.read_config(folder)
+  if _MESH.value:
+    config["mesh"] = sharding.parsed("--mesh", _MESH.value)
+  experiment = experiment_lib.load(config)
   run = experiment.run
   if _SEED.value is not None:
     run = dataclasses.replace(run, seed=_SEED.value)

@@ -18,8 +18,7 @@ A topology is of whole hosts: for a single chip take the smallest, and leave the
 mesh at 1.
 """
 
-from collections.abc import Iterator
-import dataclasses
+from collections.abc import Iterator, Mapping
 import json
 import os
 import pathlib
@@ -38,7 +37,9 @@ from rlvr_jax import chips
 from rlvr_jax import costs as costs_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import fitting
 from rlvr_jax import launch
+from rlvr_jax import plans as plans_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
@@ -54,34 +55,16 @@ _PROMPTS = flags.DEFINE_integer(
   "num_prompts", 20_000, "Training problems of a task from files."
 )
 _JSON = flags.DEFINE_string("json", "", "Where the figures go as JSON.")
+_FIT = flags.DEFINE_string(
+  "fit",
+  "",
+  "A setting to choose: the largest rollout.completion_tokens or"
+  " prompts_per_step that fits, or the fewest updates.num_micro_batches.",
+)
 _GIB = 2**30
 STATUS_DOES_NOT_FIT = 1
 # What a step calls once and that takes neither time nor memory.
 _SMALL = ("plan", "pool")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-  """What the compiler says of a program, on one device.
-
-  Attributes:
-    name: of `Programs`.
-    arguments_gib: what it is called with.
-    peak_gib: most that it holds, arguments and results included; None where
-      it does not compile for want of memory.
-    needed: the compiler's words in that case.
-    compile_secs: on this machine.
-    costs: of one call; None where the text was not to be had.
-    largest: its largest buffers, GiB and types of their arrays.
-  """
-
-  name: str
-  arguments_gib: float
-  peak_gib: float | None
-  needed: str = ""
-  compile_secs: float = 0.0
-  costs: costs_lib.Costs | None = None
-  largest: tuple[tuple[float, str], ...] = ()
 
 
 def devices_of(topology: str) -> list[jax.Device]:
@@ -93,6 +76,8 @@ def devices_of(topology: str) -> list[jax.Device]:
   # The compiler asks a TPU machine's services for what is not to be found here.
   os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
   os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+  # Several may compile at a time: none of them takes a TPU.
+  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
   try:
     found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
   except Exception as error:
@@ -114,7 +99,7 @@ def plans(
   experiment: experiment_lib.Experiment,
   mesh: jax.sharding.Mesh,
   num_prompts: int,
-) -> Iterator[Plan]:
+) -> Iterator[plans_lib.Plan]:
   """Compiles a step's programs for a mesh, one after another.
 
   Args:
@@ -140,7 +125,7 @@ def plans(
       yield plan(name, call)
 
 
-def plan(name: str, call: tracing.Call) -> Plan:
+def plan(name: str, call: tracing.Call) -> plans_lib.Plan:
   """Compiles one program."""
   function = call.function
   if not hasattr(function, "lower"):
@@ -162,7 +147,9 @@ def plan(name: str, call: tracing.Call) -> Plan:
     files = sorted(pathlib.Path(folder).glob("*.txt"))
     costs = costs_lib.counted(_split_program(files))
     largest = _largest(files)
-  return Plan(name, arguments_gib, peak_gib, needed, secs, costs, largest)
+  return plans_lib.Plan(
+    name, arguments_gib, peak_gib, needed, secs, costs, largest
+  )
 
 
 _PASS = "spmd-partitioning"
@@ -233,77 +220,52 @@ def _needed(text: str) -> str:
   return match[0] if match else text.splitlines()[0]
 
 
-def table(found: list[Plan], memory_gib: float | None) -> str:
-  """The plans, one a line, and the verdict."""
-  rows = [["program", "arguments", "peak", "of memory", "compiled in"]]
-  for x in found:
-    secs = f"{x.compile_secs:.0f} s"
-    if x.peak_gib is None:
-      rows.append([x.name, "", f"does not fit: {x.needed}", "", secs])
-      continue
-    share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
-    gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib)]
-    rows.append([x.name, *gib, share, secs])
-  return _aligned(rows)
+def fitted(
+  config: Mapping[str, Any],
+  name: str,
+  mesh: jax.sharding.Mesh,
+  memory_gib: float | None,
+) -> int | None:
+  """The value of a setting that fits best; None where none does.
 
+  Args:
+    config: of the experiment.
+    name: out of `fitting.SETTINGS`.
+    mesh: as in `plans`.
+    memory_gib: of a device.
+  """
 
-def work_table(found: list[Plan], chip: chips.Chip | None) -> str:
-  """What each program does on a device, and how fast that could be."""
-  rows = [["program", "TFLOP", "products", "transfers", "at best", "MFU below"]]
-  for x in found:
-    sent = sum(x.costs.transfer_bytes.values())
-    row = [
-      x.name,
-      f"{x.costs.flops / 1e12:,.1f}",
-      f"{x.costs.product_bytes / 1e9:,.0f} GB",
-      f"{sent / 1e9:,.1f} GB",
-    ]
-    if chip:
-      secs = chips.least_secs(chip, x.costs)
-      bound = max(secs, key=secs.get)
-      share = secs["products"] / secs[bound]
-      row += [f"{secs[bound]:,.2f} s ({bound})", f"{share:.0%}"]
-    rows.append(row + [""] * (len(rows[0]) - len(row)))
-  return _aligned(rows)
-
-
-def details(found: list[Plan]) -> str:
-  """Transfers by kind, and the largest buffers."""
-  lines = []
-  for x in found:
-    kinds = ", ".join(
-      f"{kind} {n / 1e9:,.1f} GB"
-      for kind, n in x.costs.transfer_bytes.items()
-      if n > 0
-    )
-    lines.append(f"{x.name} transfers: {kinds or 'nothing'}")
-    for gib, types in x.largest:
-      lines.append(f"{x.name} holds {gib:.2f} GiB of {types}")
-    if x.costs.num_unknown:
-      lines.append(
-        f"{x.name}: {x.costs.num_unknown} kernels or loops do not tell their"
-        " operations, and are not counted"
+  def fits_at(value: int) -> bool | None:
+    try:
+      experiment = experiment_lib.load(
+        fitting.with_setting(config, name, value)
       )
-  return "\n".join(lines)
+    except errors.UserError:
+      # A number of passes that does not split the batch evenly.
+      return None
+    found = plans(experiment, mesh, _PROMPTS.value)
+    if name == "updates.num_micro_batches":
+      found = (x for x in found if x.name == "train_step")
+    # Stops at the first that does not fit.
+    is_fit = all(plans_lib.fits([x], memory_gib) for x in found)
+    said = "fits" if is_fit else "does not fit"
+    print(f"{name} {value}: {said}", flush=True)
+    return is_fit
 
-
-def _aligned(rows: list[list[str]]) -> str:
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  aligned = lambda row: map(str.rjust, row, widths)
-  return "\n".join("  ".join(aligned(row)) for row in rows)
-
-
-def fits(found: list[Plan], memory_gib: float | None) -> bool:
-  """Whether every program has room."""
-  return all(
-    x.peak_gib is not None and (not memory_gib or x.peak_gib <= memory_gib)
-    for x in found
-  )
+  if fitting.SETTINGS[name]:
+    unit = fitting.unit(config, name)
+    return fitting.largest(fits_at, fitting.read(config, name), unit)
+  run = experiment_lib.load(config).run
+  rows = run.prompts_per_step * run.rollout.num_generations
+  return fitting.fewest(fits_at, rows)
 
 
 def main() -> None:
   """Compiles and reports."""
-  experiment = experiment_lib.load(launch.config(_CONFIG))
+  config = launch.config(_CONFIG)
+  if _FIT.value:
+    fitting.checked(_FIT.value)
+  experiment = experiment_lib.load(config)
   run = experiment.run
   if _TOPOLOGY.value:
     # What is compiled for is not what it is compiled on.
@@ -321,14 +283,24 @@ def main() -> None:
     + f", mesh {dict(mesh.shape)}",
     flush=True,
   )
+  if _FIT.value:
+    value = fitted(config, _FIT.value, mesh, memory_gib)
+    settings.require(
+      value is not None,
+      f"no {_FIT.value} fits on {_TOPOLOGY.value or kind}: take more devices,"
+      " or split parameters over more of them with config.mesh.fsdp",
+    )
+    print(f"fits with --config.{_FIT.value}={value}", flush=True)
+    config = fitting.with_setting(config, _FIT.value, value)
+    experiment = experiment_lib.load(config)
   found = []
   for x in plans(experiment, mesh, _PROMPTS.value):
     found.append(x)
     print(f"compiled {x.name} in {x.compile_secs:.0f} s", flush=True)
-  print(table(found, memory_gib))
-  print(work_table(found, chip))
-  print(details(found))
-  is_fit = fits(found, memory_gib)
+  print(plans_lib.table(found, memory_gib))
+  print(plans_lib.work_table(found, chip))
+  print(plans_lib.details(found))
+  is_fit = plans_lib.fits(found, memory_gib)
   print("fits" if is_fit else "does not fit")
   if _JSON.value:
     report = {
@@ -337,7 +309,7 @@ def main() -> None:
       "mesh": dict(mesh.shape),
       "memory_gib": memory_gib,
       "fits": is_fit,
-      "programs": [dataclasses.asdict(x) for x in found],
+      "programs": [plans_lib.record(x, chip) for x in found],
     }
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n")
   if not is_fit:

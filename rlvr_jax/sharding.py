@@ -43,6 +43,20 @@ RULES = (
 )
 
 
+def parsed(flag: str, values: Sequence[str]) -> dict[str, int]:
+  """The `mesh` block of a config from a flag such as --mesh=1,4,2.
+
+  Raises:
+    errors.UserError: if it is not three whole numbers.
+  """
+  if len(values) != len(AXES) or not all(x.isdigit() for x in values):
+    raise errors.UserError(
+      f"{flag} is {','.join(values)!r}: give the devices along"
+      f" {', '.join(AXES)}, such as 1,4,2"
+    )
+  return dict(zip(AXES, map(int, values), strict=True))
+
+
 def make_mesh(
   config: MeshConfig, devices: Sequence[jax.Device] | None = None
 ) -> Mesh:

@@ -25,8 +25,8 @@ EMBEDDINGS = "prompt_embeddings"
 DATA = "data"
 
 # Settings that a resumed run may change: they move no number before the step
-# at which it stopped.
-MAY_CHANGE = ("num_steps", "checkpoint")
+# at which it stopped, and another mesh moves later ones by rounding alone.
+MAY_CHANGE = ("num_steps", "checkpoint", "mesh")
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Operations and transfers of a program split over devices, as text has them."""
+"""Operations and transfers of a program split over devices, by its text."""
 
 import pathlib
 

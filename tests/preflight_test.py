@@ -11,6 +11,7 @@ from experiments import rlrt
 from rlvr_jax import chips
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import plans
 from rlvr_jax import preflight
 from rlvr_jax import sharding
 from rlvr_jax.data import unread
@@ -62,7 +63,7 @@ def test_a_steps_programs_are_planned_from_shapes_alone(mesh):
   assert list(found) == ["collect", "teach", "train_step"]
   for plan in found.values():
     assert plan.peak_gib > plan.arguments_gib > 0 or plan.name != "train_step"
-  lines = preflight.table(list(found.values()), None).splitlines()
+  lines = plans.table(list(found.values()), None).splitlines()
   assert len(lines) == 4 and len(set(map(len, lines))) == 1
 
 
@@ -91,16 +92,16 @@ def test_split_parameters_take_less_of_each_device():
 
 
 def test_what_does_not_fit_is_told():
-  plan = preflight.Plan("train_step", 1.0, 17.0)
-  assert preflight.fits([plan], 32.0) and preflight.fits([plan], None)
-  assert not preflight.fits([plan], 16.0)
+  plan = plans.Plan("train_step", 1.0, 17.0)
+  assert plans.fits([plan], 32.0) and plans.fits([plan], None)
+  assert not plans.fits([plan], 16.0)
   said = "Ran out of memory on HBM, the total memory required for HLO"
   said += " temporaries (20.13G) exceeds available HBM (15.75G)."
   needed = preflight._needed(f"RESOURCE_EXHAUSTED: {said}\nDump")
   assert needed in said and "20.13G" in needed and "15.75G" in needed
-  refused = preflight.Plan("collect", 0.0, None, needed)
-  assert not preflight.fits([refused], None)
-  table = preflight.table([refused, plan], 32.0)
+  refused = plans.Plan("collect", 0.0, None, needed)
+  assert not plans.fits([refused], None)
+  table = plans.table([refused, plan], 32.0)
   assert "does not fit: the total memory required" in table and "53%" in table
   assert preflight._needed("INTERNAL: something else") == ""
 

@@ -73,7 +73,7 @@ def _compiled(programs, name):
   "name",
   [
     "train_step",
-    "decode",
+    pytest.param("decode", marks=pytest.mark.slow),
     pytest.param("collect", marks=pytest.mark.slow),
     pytest.param("imitate", marks=pytest.mark.slow),
   ],

@@ -55,3 +55,11 @@ def test_more_devices_than_there_are_is_refused():
     errors.UserError, match="takes 16 devices .* but there are 8"
   ):
     _mesh(data=4, tensor=4)
+
+
+def test_a_mesh_is_read_from_a_flag():
+  wanted = dict(data=1, fsdp=4, tensor=2)
+  assert sharding.parsed("--mesh", ["1", "4", "2"]) == wanted
+  for values in (["8"], ["1", "x", "2"], ["1", "-1", "2"]):
+    with pytest.raises(errors.UserError, match="such as 1,4,2"):
+      sharding.parsed("--mesh", values)

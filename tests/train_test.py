@@ -307,6 +307,7 @@ def test_a_finished_run_ends_at_once_with_the_same_figures(reference, tmp_path):
   _assert_same_run(folder, reference)
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_trained_further(reference, tmp_path):
   folder = tmp_path / "longer"
   shutil.copytree(reference, folder)

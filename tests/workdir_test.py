@@ -34,10 +34,10 @@ def test_the_same_run_may_go_on(tmp_path):
   _claim(folder)
 
 
-def test_more_steps_are_the_same_run(tmp_path):
+def test_more_steps_or_another_mesh_are_the_same_run(tmp_path):
   folder = tmp_path / "run"
   _started(folder)
-  _claim(folder, _CONFIG | {"num_steps": 9})
+  _claim(folder, _CONFIG | {"num_steps": 9, "mesh": {"data": 2}})
   assert workdir.read_config(folder)["num_steps"] == 9
 
 

@@ -1,0 +1,116 @@
+"""Do the papers' runs fit the TPUs that they would be run on?
+
+python -m benchmarks.preflight [--only NAME] --json OUT
+
+Calls `rlvr_jax.preflight` for each run of `RUNS` and prints what the programs
+of a step hold, compute and transfer on a device. Takes minutes a run, most of
+it the compiler's. What is set beside the paper's own settings only says how a
+step is cut up: it changes no figure but by rounding.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import Any, NamedTuple
+
+from benchmarks import measurement
+from benchmarks import tables
+
+
+class Run(NamedTuple):
+  """An experiment on a topology, and how a step is cut up there."""
+
+  config: str
+  topology: str
+  settings: dict[str, Any]
+
+
+RUNS = {
+  "paced_rl_1p5b": Run(
+    "experiments/paced_rl.py:qwen2p5_math_1p5b",
+    "v5e:4x4",
+    {"mesh.fsdp": 16, "updates.num_micro_batches": 4},
+  ),
+  "rlrt_4b_v5p": Run(
+    "experiments/rlrt.py:qwen3_4b_base",
+    "v5p:4x4x4",
+    {
+      "mesh.fsdp": 64,
+      "evaluation.batch_prompts": 64,
+      "rollout.slots": 1024,
+      "updates.num_micro_batches": 16,
+      "teacher.rows_per_pass": 64,
+    },
+  ),
+}
+
+
+def settings_flags(run: Run) -> list[str]:
+  """The run as flags of `rlvr_jax.preflight`."""
+  return [
+    f"--config={run.config}",
+    f"--topology={run.topology}",
+    *(f"--config.{name}={value}" for name, value in run.settings.items()),
+  ]
+
+
+def measured(run: Run, timeout_secs: float) -> dict[str, Any]:
+  """What preflight says of a run."""
+  with tempfile.TemporaryDirectory() as folder:
+    out = pathlib.Path(folder) / "out.json"
+    command = [sys.executable, "-m", "rlvr_jax.preflight", f"--json={out}"]
+    done = subprocess.run(
+      command + settings_flags(run),
+      timeout=timeout_secs,
+      capture_output=True,
+      text=True,
+    )
+    if not out.exists():
+      raise RuntimeError(done.stderr[-2000:])
+    return run._asdict() | json.loads(out.read_text())
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+  """A line for each program of each run."""
+  rows = []
+  for name, run in found.items():
+    for x in run["programs"]:
+      costs, secs = x["costs"], x["least_secs"]
+      bound = max(secs, key=secs.get)
+      rows.append(
+        [
+          f"{name} on {run['topology']}",
+          x["name"],
+          f"{x['peak_gib']:.1f} GiB" if x["peak_gib"] else x["needed"],
+          f"{costs['flops'] / 1e12:,.0f}",
+          f"{sum(costs['transfer_bytes'].values()) / 1e9:,.0f} GB",
+          f"{secs[bound]:,.1f} s ({bound})",
+          f"{secs['products'] / secs[bound]:.0%}",
+        ]
+      )
+  head = "run program peak TFLOP transfers"
+  return tables.markdown([*head.split(), "at best", "MFU below"], rows)
+
+
+def main() -> None:
+  """Runs what is asked for, one after another."""
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument("--only", choices=RUNS, action="append")
+  parser.add_argument("--timeout-secs", type=float, default=3600.0)
+  parser.add_argument(
+    "--json", type=pathlib.Path, default="benchmarks/results/preflight.json"
+  )
+  arguments = parser.parse_args()
+  found = {}
+  for name in arguments.only or RUNS:
+    found[name] = measured(RUNS[name], arguments.timeout_secs)
+    print(table({name: found[name]}), flush=True)
+    told = measurement.occasion("cpu") | {"runs": {name: found[name]}}
+    measurement.append(arguments.json, told)
+
+
+if __name__ == "__main__":
+  main()

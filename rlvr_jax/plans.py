@@ -1,0 +1,116 @@
+"""What the compiler says of a step's programs, as tables and as JSON."""
+
+import dataclasses
+from typing import Any
+
+from rlvr_jax import chips
+from rlvr_jax import costs as costs_lib
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What the compiler says of a program, on one device.
+
+  Attributes:
+    name: of `Programs`.
+    arguments_gib: what it is called with.
+    peak_gib: most that it holds, arguments and results included; None where
+      it does not compile for want of memory.
+    needed: the compiler's words in that case.
+    compile_secs: on this machine.
+    costs: of one call; None where the text was not to be had.
+    largest: its largest buffers, GiB and types of their arrays.
+  """
+
+  name: str
+  arguments_gib: float
+  peak_gib: float | None
+  needed: str = ""
+  compile_secs: float = 0.0
+  costs: costs_lib.Costs | None = None
+  largest: tuple[tuple[float, str], ...] = ()
+
+
+def table(found: list[Plan], memory_gib: float | None) -> str:
+  """The plans, one a line, and the verdict."""
+  rows = [["program", "arguments", "peak", "of memory", "compiled in"]]
+  for x in found:
+    secs = f"{x.compile_secs:.0f} s"
+    if x.peak_gib is None:
+      rows.append([x.name, "", f"does not fit: {x.needed}", "", secs])
+      continue
+    share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
+    gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib)]
+    rows.append([x.name, *gib, share, secs])
+  return _aligned(rows)
+
+
+def record(x: Plan, chip: chips.Chip | None) -> dict[str, Any]:
+  """A plan as JSON, with its largest transfers and what bounds it."""
+  sums: dict[tuple[str, str], int] = {}
+  for kind, of, times in x.costs.transfers:
+    sums[kind, of] = sums.get((kind, of), 0) + times
+  ranked = sorted(
+    sums.items(), key=lambda y: costs_lib.num_bytes(y[0][1]) * y[1]
+  )
+  found = dataclasses.asdict(x)
+  found["costs"]["transfers"] = [
+    f"{kind} of {of}, {times} times" for (kind, of), times in ranked[:-9:-1]
+  ]
+  if chip:
+    found["least_secs"] = chips.least_secs(chip, x.costs)
+  return found
+
+
+def work_table(found: list[Plan], chip: chips.Chip | None) -> str:
+  """What each program does on a device, and how fast that could be."""
+  rows = [["program", "TFLOP", "products", "transfers", "at best", "MFU below"]]
+  for x in found:
+    sent = sum(x.costs.transfer_bytes.values())
+    row = [
+      x.name,
+      f"{x.costs.flops / 1e12:,.1f}",
+      f"{x.costs.product_bytes / 1e9:,.0f} GB",
+      f"{sent / 1e9:,.1f} GB",
+    ]
+    if chip:
+      secs = chips.least_secs(chip, x.costs)
+      bound = max(secs, key=secs.get)
+      share = secs["products"] / secs[bound]
+      row += [f"{secs[bound]:,.2f} s ({bound})", f"{share:.0%}"]
+    rows.append(row + [""] * (len(rows[0]) - len(row)))
+  return _aligned(rows)
+
+
+def details(found: list[Plan]) -> str:
+  """Transfers by kind, and the largest buffers."""
+  lines = []
+  for x in found:
+    kinds = ", ".join(
+      f"{kind} {n / 1e9:,.1f} GB"
+      for kind, n in x.costs.transfer_bytes.items()
+      if n > 0
+    )
+    lines.append(f"{x.name} transfers: {kinds or 'nothing'}")
+    for gib, types in x.largest:
+      lines.append(f"{x.name} holds {gib:.2f} GiB of {types}")
+    if x.costs.num_unknown:
+      lines.append(
+        f"{x.name}: {x.costs.num_unknown} kernels or loops do not tell their"
+        " operations, and are not counted"
+      )
+  return "\n".join(lines)
+
+
+def _aligned(rows: list[list[str]]) -> str:
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  aligned = lambda row: map(str.rjust, row, widths)
+  return "\n".join("  ".join(aligned(row)) for row in rows)
+
+
+def fits(found: list[Plan], memory_gib: float | None) -> bool:
+  """Whether every program has room."""
+  return all(
+    x.peak_gib is not None and (not memory_gib or x.peak_gib <= memory_gib)
+    for x in found
+  )
