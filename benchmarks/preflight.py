@@ -28,21 +28,32 @@ class Run(NamedTuple):
   settings: dict[str, Any]
 
 
+# Of RLRT: a prompt on each device, and half of its rollouts sampled at a time.
+_ON_64 = {
+  "mesh.fsdp": 64,
+  "rollout.slots": 1024,
+  "updates.num_micro_batches": 2,
+  "teacher.rows_per_pass": 64,
+  "evaluation.batch_prompts": 64,
+}
 RUNS = {
   "paced_rl_1p5b": Run(
     "experiments/paced_rl.py:qwen2p5_math_1p5b",
     "v5e:4x4",
     {"mesh.fsdp": 16, "updates.num_micro_batches": 4},
   ),
-  "rlrt_4b_v5p": Run(
-    "experiments/rlrt.py:qwen3_4b_base",
-    "v5p:4x4x4",
+  "rlrt_4b": Run(
+    "experiments/rlrt.py:qwen3_4b_base", "v5p:4x4x4", dict(_ON_64)
+  ),
+  "rlrt_8b": Run("experiments/rlrt.py:qwen3_8b", "v5p:4x4x4", dict(_ON_64)),
+  "dapo_32b": Run(
+    "experiments/dapo.py:qwen2p5_32b",
+    "v5p:8x8x16",
     {
-      "mesh.fsdp": 64,
-      "evaluation.batch_prompts": 64,
-      "rollout.slots": 1024,
-      "updates.num_micro_batches": 16,
-      "teacher.rows_per_pass": 64,
+      "mesh.fsdp": 128,
+      "mesh.tensor": 8,
+      "rollout.slots": 2048,
+      "evaluation.batch_prompts": 128,
     },
   ),
 }

@@ -48,6 +48,7 @@ class Costs:
     product_bytes: what these read and write.
     transfer_bytes: what a device receives, by kind of transfer.
     transfers: (kind, type of the array, times), of every place in the program.
+    argument_bytes: what the program is called with.
     num_unknown: loops that tell no number of rounds, counted as one, and
       kernels that tell no operations, counted as none.
   """
@@ -56,6 +57,7 @@ class Costs:
   product_bytes: float = 0.0
   transfer_bytes: dict[str, float] = dataclasses.field(default_factory=dict)
   transfers: tuple[tuple[str, str, int], ...] = ()
+  argument_bytes: int = 0
   num_unknown: int = 0
 
   def __add__(self, other: "Costs") -> "Costs":
@@ -68,6 +70,7 @@ class Costs:
       self.product_bytes + other.product_bytes,
       {kind: both(kind) for kind in sorted(kinds)},
       self.transfers + other.transfers,
+      self.argument_bytes + other.argument_bytes,
       self.num_unknown + other.num_unknown,
     )
 
@@ -78,6 +81,7 @@ class Costs:
       self.product_bytes * number,
       {kind: x * number for kind, x in self.transfer_bytes.items()},
       tuple((kind, of, n * number) for kind, of, n in self.transfers),
+      self.argument_bytes,
       self.num_unknown,
     )
 
@@ -118,7 +122,10 @@ def counted(text: str) -> Costs:
         total += max(branches, key=lambda c: c.flops, default=Costs())
     return total
 
-  return costs(entry)
+  arguments = sum(
+    num_bytes(x.type) for x in computations[entry] if x.opcode == "parameter"
+  )
+  return dataclasses.replace(costs(entry), argument_bytes=arguments)
 
 
 def _own(x: _Instruction, computations, found, readers) -> Costs:

@@ -200,6 +200,7 @@ def embed_all(
   Returns:
     f32[N', D].
   """
+  model, params = transformer.gathered(model, params)
   num_prompts = prompts.prompt_ids.shape[0]
   num_chunks = -(-num_prompts // chunk)
   # The last chunk repeats prompts to keep its shape.

@@ -25,6 +25,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import threading
 import time
 from typing import Any
 
@@ -61,8 +62,15 @@ _FIT = flags.DEFINE_string(
   "A setting to choose: the largest rollout.completion_tokens or"
   " prompts_per_step that fits, or the fewest updates.num_micro_batches.",
 )
+_FULL_EFFORT = flags.DEFINE_bool(
+  "full_effort",
+  False,
+  "Wait for the machine code too, many minutes for a large update: shows that"
+  " every kernel compiles.",
+)
 _GIB = 2**30
 STATUS_DOES_NOT_FIT = 1
+_THREAD = "compiler"
 # What a step calls once and that takes neither time nor memory.
 _SMALL = ("plan", "pool")
 
@@ -122,47 +130,89 @@ def plans(
   calls = tracing.trace(programs)
   for name, call in calls.items():
     if name not in _SMALL:
-      yield plan(name, call)
+      yield plan(name, call, mesh.devices.flat[0].platform)
 
 
-def plan(name: str, call: tracing.Call) -> plans_lib.Plan:
-  """Compiles one program."""
+def plan(name: str, call: tracing.Call, platform: str) -> plans_lib.Plan:
+  """Compiles one program for a platform: "tpu", "gpu" or "cpu"."""
   function = call.function
   if not hasattr(function, "lower"):
     function = jax.jit(function)
   started = time.perf_counter()
   lowered = function.lower(*call.args, *call.static)
-  needed, arguments_gib, peak_gib = "", 0.0, None
-  with tempfile.TemporaryDirectory() as folder:
-    try:
-      compiled = lowered.compile(_written_to(folder))
-      memory = compiled.memory_analysis()
-      arguments_gib = memory.argument_size_in_bytes / _GIB
-      peak_gib = peak_bytes(memory) / _GIB
-    except jax.errors.JaxRuntimeError as error:
-      needed = _needed(str(error))
-      if not needed:
-        raise
-    secs = time.perf_counter() - started
+  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    needed = _compiled(lowered, pathlib.Path(folder), platform)
     files = sorted(pathlib.Path(folder).glob("*.txt"))
+    secs = time.perf_counter() - started
     costs = costs_lib.counted(_split_program(files))
-    largest = _largest(files)
+    report = _memory_report(files)
+  # Not of the compiled program's own figures: some leave out what comes and
+  # goes, and some count in other memories.
+  total = _TOTAL.search(report)
   return plans_lib.Plan(
-    name, arguments_gib, peak_gib, needed, secs, costs, largest
+    name=name,
+    arguments_gib=costs.argument_bytes / _GIB,
+    peak_gib=int(total[1]) / _GIB if total and not needed else None,
+    needed=needed,
+    compile_secs=secs,
+    costs=costs,
+    largest=_largest(report),
   )
+
+
+def _compiled(
+  lowered: jax.stages.Lowered, folder: pathlib.Path, platform: str
+) -> str:
+  """Compiles, as far as need be; what the compiler says where it has no room.
+
+  A TPU's compiler knows all that is asked for in half a minute, and then writes
+  machine code for up to half an hour: that is not waited for.
+  """
+  failures = []
+
+  def compile_all() -> None:
+    try:
+      lowered.compile(_options(str(folder)))
+    except jax.errors.JaxRuntimeError as error:
+      failures.append(error)
+
+  thread = threading.Thread(target=compile_all, name=_THREAD, daemon=True)
+  thread.start()
+  waits = platform != "tpu" or _is_full_effort()
+  while thread.is_alive() and (waits or not _is_planned(folder)):
+    thread.join(timeout=0.2)
+  needed = _needed(str(failures[0])) if failures else ""
+  if failures and not needed:
+    raise failures[0]
+  return needed
+
+
+def _is_planned(folder: pathlib.Path) -> bool:
+  """Whether the compiler has written down its plan of the memory."""
+  last = [
+    x.stat().st_mtime
+    for pattern in ("*after_buffer_assignment.txt", "*.debug_options")
+    for x in folder.glob(pattern)
+  ]
+  # The options are written once more at the end.
+  return len(last) == 2 and last[0] <= last[1]
 
 
 _PASS = "spmd-partitioning"
 _SPLIT = re.compile(rf"after_(?:tpu-)?{_PASS}\b")
 
 
-def _written_to(folder: str) -> dict[str, Any]:
-  """Options of a compiler that is to write down what it does."""
+def _options(folder: str) -> dict[str, Any]:
+  """Of a compiler that is to write down what it does."""
   return {
     "xla_dump_to": folder,
     "xla_dump_hlo_pass_re": f".*{_PASS}",
     "xla_dump_hlo_as_text": True,
   }
+
+
+def _is_full_effort() -> bool:
+  return flags.FLAGS.is_parsed() and _FULL_EFFORT.value
 
 
 def _split_program(files: list[pathlib.Path]) -> str:
@@ -176,34 +226,29 @@ def _split_program(files: list[pathlib.Path]) -> str:
   return max(found, key=lambda x: x.stat().st_size).read_text()
 
 
-def _largest(files: list[pathlib.Path]) -> tuple[tuple[float, str], ...]:
+_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_TOTAL = re.compile(r"Memory Space: default .*\nTotal bytes: (\d+)")
+_BUFFER = re.compile(r"\(\s*\d+%\);\s*([\d.]+)([KMG]?i?B);[^;]*;[^;]*;\s*(.*)")
+
+
+def _memory_report(files: list[pathlib.Path]) -> str:
+  """What the compiler says of the largest module's memory; "" if nothing."""
+  found = [x for x in files if x.name.endswith("memory-usage-report.txt")]
+  largest = max(found, key=lambda x: x.stat().st_size, default=None)
+  # The first part is of the devices' main memory.
+  text = largest.read_text() if largest else ""
+  return text.split("\nMemory Space:")[0]
+
+
+def _largest(report: str) -> tuple[tuple[float, str], ...]:
   """The three largest buffers that the compiler tells of."""
-  units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-  row = re.compile(r"\(\s*\d+%\);\s*([\d.]+)([KMG]iB);[^;]*;[^;]*;\s*(.*)")
   found: dict[str, float] = {}
-  for path in files:
-    if not path.name.endswith("memory-usage-report.txt"):
-      continue
-    for line in path.read_text().splitlines():
-      if match := row.search(line):
-        gib = float(match[1]) * units[match[2]] / _GIB
-        types = match[3][:60]
-        found[types] = max(gib, found.get(types, 0.0))
+  for number, unit, types in _BUFFER.findall(report):
+    gib = float(number) * _UNITS[unit] / _GIB
+    types = types[:60]
+    found[types] = max(gib, found.get(types, 0.0))
   ranked = sorted(((gib, types) for types, gib in found.items()), reverse=True)
   return tuple(ranked[:3])
-
-
-def peak_bytes(memory: Any) -> int:
-  """Most that a program holds, of its compiled memory analysis."""
-  # Less than the sum of all parts, some of which follow each other.
-  if peak := getattr(memory, "peak_memory_in_bytes", 0):
-    return peak
-  return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    - memory.alias_size_in_bytes
-    + memory.temp_size_in_bytes
-  )
 
 
 _NEEDS = re.compile(
@@ -312,8 +357,12 @@ def main() -> None:
       "programs": [plans_lib.record(x, chip) for x in found],
     }
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n")
-  if not is_fit:
-    sys.exit(STATUS_DOES_NOT_FIT)
+  status = 0 if is_fit else STATUS_DOES_NOT_FIT
+  if any(x.daemon and x.name == _THREAD for x in threading.enumerate()):
+    # Machine code that is still being written has no use.
+    sys.stdout.flush()
+    os._exit(status)
+  sys.exit(status)
 
 
 if __name__ == "__main__":

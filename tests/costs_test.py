@@ -18,7 +18,7 @@ _LAYERS, _ROWS, _WIDTH = 5, 16, 32
 
 def _counted(tmp_path: pathlib.Path, function, *args, **shardings):
   lowered = jax.jit(function, **shardings).lower(*args)
-  lowered.compile(preflight._written_to(str(tmp_path)))
+  lowered.compile(preflight._options(str(tmp_path)))
   return costs.counted(preflight._split_program(list(tmp_path.glob("*.txt"))))
 
 

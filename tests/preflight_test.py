@@ -84,6 +84,21 @@ def test_an_update_gathers_a_layer_at_a_time_and_never_logits():
       assert sorted(shape) == sorted((vocabulary, width)), shape
 
 
+def test_a_sampler_gathers_its_parameters_once():
+  transfers = _plans(fsdp=2, tensor=2)["collect"].costs.transfers
+  layers, width = _SMALL["num_layers"], _SMALL["width"]
+  stacks = [
+    (of, times)
+    for kind, of, times in transfers
+    if kind == "all-gather" and f"[{layers},{width}," in of
+  ]
+  # Query, key, value, gate and up; in the dtype that is computed with.
+  assert sum(times for _, times in stacks) == 5
+  assert all(of.startswith("bf16") for of, _ in stacks)
+  for kind, of, times in transfers:
+    assert f",{width}," not in of or times == 1, (kind, of, times)
+
+
 @pytest.mark.slow
 def test_split_parameters_take_less_of_each_device():
   whole, split = _plans(data=8), _plans(fsdp=8)

@@ -1,5 +1,6 @@
 """On a mesh every device works on its part, and the parts make the whole."""
 
+import dataclasses
 import functools
 
 import jax
@@ -124,3 +125,49 @@ def test_kernels_are_named_on_several_devices_that_divide_their_arrays(
   assert suitable(array(8, 4), array(8, 2)) == "splash"
   assert suitable(array(6, 4), array(6, 2)) is None
   assert suitable(array(8, 4), array(8, 1)) is None
+
+
+@_meshes
+@pytest.mark.parametrize("feature_axis", [-1, -2])
+def test_a_gathered_parameter_is_itself_and_its_gradient_is_split(
+  shape, feature_axis
+):
+  partition = _partition(shape)
+  spec = [None, "fsdp", "fsdp"]
+  spec[feature_axis] = "tensor"
+  where = NamedSharding(partition.mesh, PartitionSpec(*spec))
+  kernel = jax.random.normal(jax.random.key(0), (3, 16, 8))
+
+  def loss(kernel):
+    whole = partition_lib.gathered(kernel, partition, feature_axis)
+    return jnp.sum(whole**3), whole
+
+  compiled = jax.jit(
+    jax.value_and_grad(loss, has_aux=True),
+    in_shardings=where,
+    out_shardings=((None, None), where),
+  )
+  (_, whole), grads = compiled(jax.device_put(kernel, where))
+  _assert_close(whole, kernel)
+  _assert_close(grads, 3 * kernel**2)
+  has_gather = "all-gather" in compiled.lower(kernel).compile().as_text()
+  assert has_gather == (shape[1] > 1)
+
+
+def test_whole_parameters_are_left_alone():
+  kernel = jnp.ones((4, 4))
+  whole = dataclasses.replace(_partition((1, 2, 2)), params=None)
+  for partition in (None, _partition((8, 1, 1)), whole):
+    assert partition_lib.gathered(kernel, partition, -1) is kernel
+
+
+def test_rows_lie_on_their_devices_where_they_divide():
+  partition = _partition((2, 2, 2))
+  lay_out = lambda x: jax.jit(
+    lambda x: partition_lib.laid_out(x + 1, partition, 2)
+  )(x)
+  spread = lay_out(jnp.zeros((8, 3, 4)))
+  assert spread.sharding.shard_shape(spread.shape) == (2, 3, 2)
+  for shape in ((6, 3, 4), (8, 3, 5)):
+    x = jnp.ones(shape)
+    assert partition_lib.laid_out(x, partition, 2) is x
