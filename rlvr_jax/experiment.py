@@ -222,6 +222,7 @@ def _check_splits(run: Run) -> None:
   for name, value in (
     ("prompts_per_step", run.prompts_per_step),
     ("candidates.num_prompts", run.candidates.num_prompts),
+    ("rollout.prompts_per_pass", run.rollout.prompts_per_pass),
     ("log_partition.probe_prompts", head.probe_prompts if head else 0),
     ("evaluation.batch_prompts", run.evaluation.batch_prompts),
     ("warm_start.batch_size", run.warm_start.batch_size),

@@ -64,7 +64,9 @@ def record(x: Plan, chip: chips.Chip | None) -> dict[str, Any]:
 
 def work_table(found: list[Plan], chip: chips.Chip | None) -> str:
   """What each program does on a device, and how fast that could be."""
-  rows = [["program", "TFLOP", "products", "transfers", "at best", "MFU below"]]
+  rows = [
+    ["program", "TFLOP", "products", "transfers", "at best", "of peak at most"]
+  ]
   for x in found:
     sent = sum(x.costs.transfer_bytes.values())
     row = [

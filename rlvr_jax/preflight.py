@@ -11,9 +11,10 @@ does not fit.
 
 Memory is what the compiler plans for one device. Operations and transfers are
 counted in the program after it was split over the devices (`costs`), a loop
-that may end early at its longest. The bound on the share of peak (MFU) is what
-is left of it if matrix products, memory and links each ran at their peak and
-all at once; real steps stay below.
+that may end early at its longest, and what is computed again for a backward
+pass as well. "At best" is the longest of what matrix products, memory and links
+would each take at their peak, all at once; real steps take longer.
+
 A topology is of whole hosts: for a single chip take the smallest, and leave the
 mesh at 1.
 """

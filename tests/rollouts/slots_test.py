@@ -120,6 +120,33 @@ def test_slots_on_two_devices():
   )
 
 
+@pytest.mark.parametrize("slots", [0, pytest.param(5, marks=pytest.mark.slow)])
+def test_passes_change_no_rollout(slots):
+  model, params = testing.tiny_model()
+  prompts = testing.prompt_batch(8, 5)
+  ours = _generate(model, params, prompts, slots, prompts_per_pass=2)
+  _assert_same(ours, _generate(model, params, prompts, 0))
+  np.testing.assert_array_equal(ours.prompts.prompt_ids, prompts.prompt_ids)
+
+
+def test_a_pass_is_spread_over_all_devices():
+  model, params = testing.tiny_model()
+  prompts = testing.prompt_batch(8, 5)
+  mesh = sharding.make_mesh(sharding.MeshConfig(fsdp=2))
+  spread = jax.device_put(prompts, sharding.row_sharding(mesh))
+  on_mesh = model.clone(partition=sharding.partition(mesh))
+  everywhere = jax.device_put(params, sharding.replicated(mesh))
+  ours = _generate(on_mesh, everywhere, spread, 0, prompts_per_pass=4)
+  _assert_same(ours, _generate(model, params, prompts, 0))
+
+
+def test_passes_that_do_not_divide_the_prompts_are_refused():
+  model, params = testing.tiny_model()
+  with pytest.raises(errors.UserError, match="does not divide the 8 prompts"):
+    prompts = testing.prompt_batch(8, 5)
+    _generate(model, params, prompts, 0, prompts_per_pass=3)
+
+
 def test_a_negative_number_is_refused():
   with pytest.raises(errors.UserError, match="config.rollout.slots is -1"):
     sampler.SamplerConfig(4, 6, slots=-1)
