@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from experiments import common
+from rlvr_jax import errors
 from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 
@@ -55,3 +56,9 @@ def test_the_shape_has_the_published_number_of_parameters(name):
 
 def test_the_shape_of_qwen3_0_6b_has_its_number_of_parameters():
   assert _num_parameters(_QWEN3_0_6B) == 596_049_920
+
+
+def test_another_attention_is_refused():
+  assert configs.ModelConfig(**_QWEN3_0_6B, attention="xla").attention == "xla"
+  with pytest.raises(errors.UserError, match="model.attention is 'flash'"):
+    configs.ModelConfig(**_QWEN3_0_6B, attention="flash")
