@@ -34,6 +34,8 @@ _FILES = sorted(
   if path.stem not in ("__init__", "common")
 )
 _STEMS = [path.stem for path in _FILES]
+# Traced on every change; the others take three seconds each, in the slow set.
+_QUICK = ("dapo", "forking_tokens", "grpo", "opsd", "paced_rl", "rlrt", "srpo")
 
 
 def _module(stem: str):
@@ -95,7 +97,13 @@ def test_a_run_without_its_data_set_ends_before_its_model_is_made():
   assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("stem", _STEMS)
+@pytest.mark.parametrize(
+  "stem",
+  [
+    stem if stem in _QUICK else pytest.param(stem, marks=pytest.mark.slow)
+    for stem in _STEMS
+  ],
+)
 def test_every_update_traces(stem):
   experiment = experiment_lib.load(_config(stem).to_dict())
   run, method, _ = experiment

@@ -218,6 +218,7 @@ def test_ctrl_c_saves_and_exits_cleanly(reference, tmp_path):
   _assert_same_run(folder, reference)
 
 
+@pytest.mark.slow
 def test_a_warm_start_can_be_borrowed(reference, tmp_path):
   folder = tmp_path / "borrowed"
   source = f"--config.warm_start.source={reference}"
@@ -243,8 +244,8 @@ def test_a_run_without_embeddings_is_not_gone_on_with(reference, tmp_path):
     pytest.param("rloo.py:tiny", marks=pytest.mark.slow),
     pytest.param("flowrl.py:tiny", marks=pytest.mark.slow),
     "paced_controls.py:tiny+dynamic",
-    "paced_controls.py:tiny+oracle",
-    "rlrt.py:tiny",
+    pytest.param("paced_controls.py:tiny+oracle", marks=pytest.mark.slow),
+    pytest.param("rlrt.py:tiny", marks=pytest.mark.slow),
     "sdpo.py:tiny_doubt",
   ],
 )
@@ -273,6 +274,7 @@ def test_other_parts_run(reference, tmp_path, experiment):
     assert last["ood_minus_id_vs_step0"] <= 1
 
 
+@pytest.mark.slow
 def test_eight_devices_run_the_same_experiment(reference, tmp_path):
   folder = tmp_path / "spread"
   # From the same parameters: hundreds of imitated steps blow rounding up.

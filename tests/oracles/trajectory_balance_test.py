@@ -274,6 +274,7 @@ def _chances(params):
   return jnp.exp(jnp.sum(jax.jit(_scores)(params), axis=1))
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_the_tilted_policy():
   params, target, values = _trained()
   assert values[-1] < 1e-2 * values[0]
@@ -353,6 +354,7 @@ def _snapshots(policy_lr: float, z_lr: float, steps: int):
   return float(z) / kappa, np.asarray(accuracies), verdicts
 
 
+@pytest.mark.slow
 def test_a_decoder_held_still_shows_its_accuracy_and_no_partition():
   estimate, accuracies, verdicts = _snapshots(0.0, 0.1, 200)
   exact = float(_chances(_decoder()[1]) @ verdicts)
@@ -362,6 +364,7 @@ def test_a_decoder_held_still_shows_its_accuracy_and_no_partition():
   assert estimate == pytest.approx(exact, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_decoder_with_a_moving_anchor_keeps_its_accuracy_in_sight():
   estimate, accuracies, _ = _snapshots(2e-5, 0.1, 200)
   assert accuracies[-1] > accuracies[0] + 0.02
