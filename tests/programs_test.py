@@ -72,7 +72,7 @@ def _compiled(programs, name):
 @pytest.mark.parametrize(
   "name",
   [
-    "train_step",
+    pytest.param("train_step", marks=pytest.mark.slow),
     pytest.param("decode", marks=pytest.mark.slow),
     pytest.param("collect", marks=pytest.mark.slow),
     pytest.param("imitate", marks=pytest.mark.slow),

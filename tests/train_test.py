@@ -246,7 +246,7 @@ def test_a_run_without_embeddings_is_not_gone_on_with(reference, tmp_path):
     "paced_controls.py:tiny+dynamic",
     pytest.param("paced_controls.py:tiny+oracle", marks=pytest.mark.slow),
     pytest.param("rlrt.py:tiny", marks=pytest.mark.slow),
-    "sdpo.py:tiny_doubt",
+    pytest.param("sdpo.py:tiny_doubt", marks=pytest.mark.slow),
   ],
 )
 def test_other_parts_run(reference, tmp_path, experiment):

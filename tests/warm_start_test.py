@@ -185,6 +185,7 @@ def test_what_is_shown_is_what_is_to_be_said():
   assert seen == {"3", "03", "003", "5", "05"}
 
 
+@pytest.mark.slow
 def test_without_copies_the_target_is_drawn_apart():
   pairs = set()
   for step in range(20):

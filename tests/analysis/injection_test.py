@@ -113,6 +113,7 @@ def test_the_length_that_is_asked_for_suffices():
     _inject(_rollouts(), length=least - 1)
 
 
+@pytest.mark.slow
 def test_the_sampler_goes_on_and_a_verifier_reads_the_whole():
   found = _inject(_rollouts(), fractions=(0.5,))
   model, params = testing.tiny_model()

@@ -39,7 +39,7 @@ _TOLERANCE = dict(rtol=1e-5, atol=1e-6)
 # Cheap one by one, long for all files together; between two that are run.
 _SLOW = pytest.mark.slow
 # One of each kind; the others' compiles are for `make test-all`.
-_QUICK = ("everything", "grpo", "paced_rl", "rlrt")
+_QUICK = ("grpo", "paced_rl", "rlrt")
 _SOME = [
   name if name in _QUICK else pytest.param(name, marks=_SLOW) for name in _NAMES
 ]

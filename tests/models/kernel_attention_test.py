@@ -45,7 +45,9 @@ def _stand_in(monkeypatch) -> list[int]:
     pytest.param({}, marks=pytest.mark.slow),
     pytest.param(dict(scan_layers=True, remat="full"), marks=pytest.mark.slow),
     _SLIDING,
-    dict(scan_layers=True, remat="dots", **_SLIDING),
+    pytest.param(
+      dict(scan_layers=True, remat="dots", **_SLIDING), marks=pytest.mark.slow
+    ),
   ],
   ids=["plain", "scanned", "sliding", "scanned_sliding"],
 )

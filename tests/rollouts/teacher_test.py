@@ -114,6 +114,7 @@ def test_passes_that_no_row_needs_are_skipped():
   assert not np.any(scores.logprobs)
 
 
+@pytest.mark.slow
 def test_candidates_are_scored_over_the_whole_vocabulary():
   model, params = testing.tiny_model()
   batch = _batch()
