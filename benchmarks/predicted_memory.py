@@ -4,7 +4,7 @@ python -m benchmarks.predicted_memory
 
 Compiles a step's programs for the CPU of a model of 54 million parameters as
 `rlvr_jax.preflight` does, calls each in a process of its own with arrays of
-zeros, and compares the growth of the process with what was predicted.
+ones, and compares the growth of the process with what was predicted.
 """
 
 import json
@@ -61,11 +61,8 @@ def calls() -> dict[str, tracing.Call]:
 def measured(name: str) -> dict[str, float]:
   """Predicted and measured bytes of one program, called in this process."""
   call = calls()[name]
-  function = call.function
-  if not hasattr(function, "lower"):
-    function = jax.jit(function)
-  compiled = function.lower(*call.args, *call.static).compile()
-  predicted = preflight.plan(name, call, "cpu").peak_gib * 2**30
+  compiled = call.lowered().compile()
+  predicted = preflight.plan(name, call).peak_gib * 2**30
   before = _resident("VmRSS")
   # Forgets the peak of compiling.
   pathlib.Path("/proc/self/clear_refs").write_text("5")

@@ -1,14 +1,14 @@
 """Do the papers' runs fit the TPUs that they would be run on?
 
-python -m benchmarks.preflight [--only NAME] --json OUT
+python -m benchmarks.preflight [--only NAME]
 
 Calls `rlvr_jax.preflight` for each run of `RUNS` and prints what the programs
 of a step hold, compute and transfer on a device. Takes minutes a run, most of
-it the compiler's. What is set beside the paper's own settings only says how a
-step is cut up: it changes no figure but by rounding.
+it the compiler's. What is set beside a paper's own settings only says how a
+step is cut up, which changes no figure but by rounding; "rlrt_0p6b" is no
+paper's run.
 """
 
-import argparse
 import json
 import pathlib
 import subprocess
@@ -127,19 +127,15 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
   """Runs what is asked for, one after another."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("--only", choices=RUNS, action="append")
-  parser.add_argument("--timeout-secs", type=float, default=3600.0)
-  parser.add_argument(
-    "--json", type=pathlib.Path, default="benchmarks/results/preflight.json"
-  )
-  arguments = parser.parse_args()
-  found = {}
-  for name in arguments.only or RUNS:
-    found[name] = measured(RUNS[name], arguments.timeout_secs)
-    print(table({name: found[name]}), flush=True)
-    told = measurement.occasion("cpu") | {"runs": {name: found[name]}}
-    measurement.append(arguments.json, told)
+  flags = measurement.parser(__doc__, file="benchmarks/results/preflight.json")
+  flags.add_argument("--only", choices=RUNS, action="append")
+  flags.add_argument("--timeout-secs", type=float, default=3600.0)
+  args = flags.parse_args()
+  for name in args.only or RUNS:
+    found = {name: measured(RUNS[name], args.timeout_secs)}
+    print(table(found), flush=True)
+    told = measurement.occasion("cpu") | {"runs": found}
+    measurement.append(args.json, told)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ class Chip(NamedTuple):
 
 # By `jax.Device.device_kind`. Speeds are those of Google's pages on each
 # generation (https://docs.cloud.google.com/tpu/docs/v5e and its neighbours);
-# where a page counts both directions of the links, half of it.
+# where a page counts both directions of the links, half of it. [inferred] from
+# memory: the links of v4, memory and links of TPU7x.
 CHIPS = {
-  "TPU v4": Chip(15.25, 275.0, 1228.0, 300.0),
+  "TPU v4": Chip(15.25, 275.0, 1200.0, 300.0),
   "TPU v5 lite": Chip(15.75, 197.0, 819.0, 200.0),
   "TPU v5": Chip(95.74, 459.0, 2765.0, 600.0),
-  "TPU v6 lite": Chip(31.25, 918.0, 1640.0, 448.0),
+  "TPU v6 lite": Chip(31.25, 918.0, 1638.0, 400.0),
   "TPU7x": Chip(94.75, 1153.5, 3690.0, 300.0),
 }
 

@@ -27,9 +27,9 @@ _BYTES = {
   "s16": 2,
   "u16": 2,
 }
-# Transfer -> how many times its array crosses a device's links, times n / (n -
-# 1) for n devices. An array is what enters a reduce-scatter and what leaves an
-# all-gather.
+# Transfer -> how often a device receives its array, but for the part of 1 / n
+# that it holds already, of n devices. The array is what enters a reduce-scatter
+# and what leaves an all-gather.
 _TRANSFERS = {
   "all-gather": 1.0,
   "reduce-scatter": 1.0,
@@ -48,7 +48,7 @@ class Costs:
     product_bytes: what these read and write.
     transfer_bytes: what a device receives, by kind of transfer.
     transfers: (kind, type of the array, times), of every place in the program.
-    argument_bytes: what the program is called with.
+    argument_bytes: what the program is called with; of a whole program alone.
     num_unknown: loops that tell no number of rounds, counted as one, and
       kernels that tell no operations, counted as none.
   """
@@ -70,8 +70,7 @@ class Costs:
       self.product_bytes + other.product_bytes,
       {kind: both(kind) for kind in sorted(kinds)},
       self.transfers + other.transfers,
-      self.argument_bytes + other.argument_bytes,
-      self.num_unknown + other.num_unknown,
+      num_unknown=self.num_unknown + other.num_unknown,
     )
 
   def times(self, number: int) -> "Costs":
@@ -81,8 +80,7 @@ class Costs:
       self.product_bytes * number,
       {kind: x * number for kind, x in self.transfer_bytes.items()},
       tuple((kind, of, n * number) for kind, of, n in self.transfers),
-      self.argument_bytes,
-      self.num_unknown,
+      num_unknown=self.num_unknown,
     )
 
 
@@ -103,7 +101,7 @@ def counted(text: str) -> Costs:
   of the branches of a conditional the one with the most products counts.
 
   Args:
-    text: see `jax.stages.Lowered` and `preflight`; of one device's part.
+    text: of one device's part, as `preflight` has it written down.
   """
   computations, entry = _read(text)
 
@@ -158,8 +156,6 @@ def _transfer(x: _Instruction, kind: str, found, readers) -> Costs:
   if kind == "all-reduce" and readers.get(x.name) == {"dynamic-slice"}:
     kind = "reduce-scatter"
   share = (number - 1) / number if number else 1.0
-  if kind == "collective-permute":
-    share = 1.0
   return Costs(
     transfer_bytes={kind: _TRANSFERS[kind] * share * num_bytes(of)},
     transfers=((kind, re.sub(r"\{[^}]*\}", "", of), 1),),
@@ -182,7 +178,8 @@ def _kernel(x: _Instruction) -> Costs:
 def _calls(x: _Instruction, computations, found) -> Iterator[tuple[str, int]]:
   """Computations that an instruction runs, and how often."""
   if x.opcode == "while":
-    yield _called(x, "body"), _rounds(x, computations, found) or 1
+    rounds = _rounds(x, computations, found)
+    yield _called(x, "body"), 1 if rounds is None else rounds
   elif x.opcode in ("call", "fusion", "async-start"):
     called = re.search(r"(?:calls|to_apply)=%?([\w.\-]+)", x.rest)
     if called:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rlvr_jax import chips
 from rlvr_jax import costs as costs_lib
+from rlvr_jax import summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ def table(found: list[Plan], memory_gib: float | None) -> str:
     share = f"{x.peak_gib / memory_gib:.0%}" if memory_gib else ""
     gib = [f"{y:.2f} GiB" for y in (x.arguments_gib, x.peak_gib)]
     rows.append([x.name, *gib, share, secs])
-  return _aligned(rows)
+  return summary.aligned(rows)
 
 
 def record(x: Plan, chip: chips.Chip | None) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def work_table(found: list[Plan], chip: chips.Chip | None) -> str:
       share = secs["products"] / secs[bound]
       row += [f"{secs[bound]:,.2f} s ({bound})", f"{share:.0%}"]
     rows.append(row + [""] * (len(rows[0]) - len(row)))
-  return _aligned(rows)
+  return summary.aligned(rows)
 
 
 def details(found: list[Plan]) -> str:
@@ -102,12 +103,6 @@ def details(found: list[Plan]) -> str:
         " operations, and are not counted"
       )
   return "\n".join(lines)
-
-
-def _aligned(rows: list[list[str]]) -> str:
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  aligned = lambda row: map(str.rjust, row, widths)
-  return "\n".join("  ".join(aligned(row)) for row in rows)
 
 
 def fits(found: list[Plan], memory_gib: float | None) -> bool:

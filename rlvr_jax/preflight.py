@@ -108,6 +108,7 @@ def plans(
   experiment: experiment_lib.Experiment,
   mesh: jax.sharding.Mesh,
   num_prompts: int,
+  waits: bool = True,
 ) -> Iterator[plans_lib.Plan]:
   """Compiles a step's programs for a mesh, one after another.
 
@@ -115,6 +116,7 @@ def plans(
     experiment: what is to be run; its problems are from files.
     mesh: of devices that need not exist.
     num_prompts: training problems.
+    waits: see `plan`.
 
   Raises:
     errors.UserError: if the problems are not from files.
@@ -131,18 +133,22 @@ def plans(
   calls = tracing.trace(programs)
   for name, call in calls.items():
     if name not in _SMALL:
-      yield plan(name, call, mesh.devices.flat[0].platform)
+      yield plan(name, call, waits)
 
 
-def plan(name: str, call: tracing.Call, platform: str) -> plans_lib.Plan:
-  """Compiles one program for a platform: "tpu", "gpu" or "cpu"."""
-  function = call.function
-  if not hasattr(function, "lower"):
-    function = jax.jit(function)
+def plan(name: str, call: tracing.Call, waits: bool = True) -> plans_lib.Plan:
+  """Compiles one program.
+
+  Args:
+    name: of it.
+    call: the program and its arguments.
+    waits: for machine code too. A TPU's compiler has planned the memory long
+      before, and may write code for many minutes.
+  """
   started = time.perf_counter()
-  lowered = function.lower(*call.args, *call.static)
+  lowered = call.lowered()
   with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-    needed = _compiled(lowered, pathlib.Path(folder), platform)
+    needed = _compiled(lowered, pathlib.Path(folder), waits)
     files = sorted(pathlib.Path(folder).glob("*.txt"))
     secs = time.perf_counter() - started
     costs = costs_lib.counted(_split_program(files))
@@ -162,13 +168,9 @@ def plan(name: str, call: tracing.Call, platform: str) -> plans_lib.Plan:
 
 
 def _compiled(
-  lowered: jax.stages.Lowered, folder: pathlib.Path, platform: str
+  lowered: jax.stages.Lowered, folder: pathlib.Path, waits: bool
 ) -> str:
-  """Compiles, as far as need be; what the compiler says where it has no room.
-
-  A TPU's compiler knows all that is asked for in half a minute, and then writes
-  machine code for up to half an hour: that is not waited for.
-  """
+  """Compiles; what the compiler says where it has no room, or ""."""
   failures = []
 
   def compile_all() -> None:
@@ -179,7 +181,6 @@ def _compiled(
 
   thread = threading.Thread(target=compile_all, name=_THREAD, daemon=True)
   thread.start()
-  waits = platform != "tpu" or _is_full_effort()
   while thread.is_alive() and (waits or not _is_planned(folder)):
     thread.join(timeout=0.2)
   needed = _needed(str(failures[0])) if failures else ""
@@ -210,10 +211,6 @@ def _options(folder: str) -> dict[str, Any]:
     "xla_dump_hlo_pass_re": f".*{_PASS}",
     "xla_dump_hlo_as_text": True,
   }
-
-
-def _is_full_effort() -> bool:
-  return flags.FLAGS.is_parsed() and _FULL_EFFORT.value
 
 
 def _split_program(files: list[pathlib.Path]) -> str:
@@ -271,6 +268,7 @@ def fitted(
   name: str,
   mesh: jax.sharding.Mesh,
   memory_gib: float | None,
+  waits: bool,
 ) -> int | None:
   """The value of a setting that fits best; None where none does.
 
@@ -279,6 +277,7 @@ def fitted(
     name: out of `fitting.SETTINGS`.
     mesh: as in `plans`.
     memory_gib: of a device.
+    waits: see `plan`.
   """
 
   def fits_at(value: int) -> bool | None:
@@ -289,7 +288,7 @@ def fitted(
     except errors.UserError:
       # A number of passes that does not split the batch evenly.
       return None
-    found = plans(experiment, mesh, _PROMPTS.value)
+    found = plans(experiment, mesh, _PROMPTS.value, waits)
     if name == "updates.num_micro_batches":
       found = (x for x in found if x.name == "train_step")
     # Stops at the first that does not fit.
@@ -318,6 +317,7 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     # A program for devices that are not there is not read back from disk.
     jax.config.update("jax_enable_compilation_cache", False)
+  waits = _FULL_EFFORT.value or not _TOPOLOGY.value
   devices = devices_of(_TOPOLOGY.value) if _TOPOLOGY.value else jax.devices()
   mesh = sharding.make_mesh(run.mesh, devices)
   kind = devices[0].device_kind
@@ -330,7 +330,7 @@ def main() -> None:
     flush=True,
   )
   if _FIT.value:
-    value = fitted(config, _FIT.value, mesh, memory_gib)
+    value = fitted(config, _FIT.value, mesh, memory_gib, waits)
     settings.require(
       value is not None,
       f"no {_FIT.value} fits on {_TOPOLOGY.value or kind}: take more devices,"
@@ -340,7 +340,7 @@ def main() -> None:
     config = fitting.with_setting(config, _FIT.value, value)
     experiment = experiment_lib.load(config)
   found = []
-  for x in plans(experiment, mesh, _PROMPTS.value):
+  for x in plans(experiment, mesh, _PROMPTS.value, waits):
     found.append(x)
     print(f"compiled {x.name} in {x.compile_secs:.0f} s", flush=True)
   print(plans_lib.table(found, memory_gib))

@@ -22,6 +22,14 @@ class Call(NamedTuple):
   args: tuple[Any, ...]
   static: tuple[Any, ...] = ()
 
+  def lowered(self) -> jax.stages.Lowered:
+    """The program, ready to be compiled."""
+    function = self.function
+    if not hasattr(function, "lower"):
+      # Of two programs with a verifier between them.
+      function = jax.jit(function)
+    return function.lower(*self.args, *self.static)
+
 
 def trace(programs: programs_lib.Programs) -> dict[str, Call]:
   """Follows the shapes through a step, before anything is computed.

@@ -1,31 +1,17 @@
-"""Two processes of one run, from outside: same figures, one end.
+"""Two processes of one run, from outside: same figures, one end."""
 
-The module is a program too: some checks have to be made from within, by
-several processes at once.
-"""
-
-import json
-import pathlib
 import signal
 import subprocess
 import sys
 import tempfile
 
-from absl import flags
-import jax
-import ml_dtypes
-import numpy as np
 import pytest
 
-from rlvr_jax import checkpoints
 from rlvr_jax import cluster
-from rlvr_jax import errors
-from rlvr_jax import hosts
-from rlvr_jax import launch
-from rlvr_jax import sharding
 from rlvr_jax import workdir
 from tests import made_checkpoint
 from tests import runs
+from tests import within_processes
 
 _SMALL = [
   "--config=experiments/grpo.py:tiny",
@@ -184,7 +170,7 @@ def test_what_does_not_fit_is_one_sentence_and_status_2(tmp_path, own, message):
 def test_a_mistake_of_one_process_ends_both(reference, tmp_path):
   folder = tmp_path / "failed"
   # The other's figures tell that it is in the middle of training.
-  processes = _start(folder, program=_within("fail_on_one"))
+  processes = _start(folder, program=within_processes.program("fail_on_one"))
   runs.wait_for_step(processes, folder, 2, _SECS_TO_RUN)
   (lost, _, other), (status, _, err) = runs.ended(processes, _SECS_TO_END)
   assert status == cluster.STATUS_USER_ERROR
@@ -233,7 +219,10 @@ def test_two_processes_judge_texts_like_one(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("axis", ["data", "fsdp"])
 def test_a_checkpoint_of_one_process_comes_back_on_others(tmp_path, axis):
-  program = [*_within("save_or_restore"), f"--workdir={tmp_path}"]
+  program = [
+    *within_processes.program("save_or_restore"),
+    f"--workdir={tmp_path}",
+  ]
   on = lambda devices: [*program, f"--{axis}={devices}"]
   done = runs.run(on(8), _CACHE.name, 8, _SECS_TO_RUN)
   assert done.stdout == "saved from 8 device(s)\n", done.stderr
@@ -246,7 +235,9 @@ def test_a_checkpoint_of_one_process_comes_back_on_others(tmp_path, axis):
 
 def test_processes_agree(tmp_path):
   processes = runs.start_processes(
-    [*_within("agree"), f"--workdir={tmp_path}"], _CACHE.name, devices=2
+    [*within_processes.program("agree"), f"--workdir={tmp_path}"],
+    _CACHE.name,
+    devices=2,
   )
   for _, out, err in _succeeded(runs.ended(processes, _SECS_TO_RUN)):
     assert out.endswith("agreed\n"), err
@@ -260,7 +251,7 @@ def test_processes_find_each_other_by_slurm(tmp_path):
     subprocess.Popen(
       [
         sys.executable,
-        *_within("agree"),
+        *within_processes.program("agree"),
         f"--workdir={tmp_path}",
         "--distributed=auto",
       ],
@@ -282,153 +273,3 @@ def test_processes_find_each_other_by_slurm(tmp_path):
   ]
   for _, out, err in _succeeded(runs.ended(processes, _SECS_TO_RUN)):
     assert out.endswith("agreed\n"), err
-
-
-def _within(name):
-  """What starts a function of this module by its name."""
-  return ["-m", "tests.hosts_run_test", name]
-
-
-def fail_on_one():
-  """The training program, but that its second process fails at step 3."""
-  from rlvr_jax import train
-
-  checked = train.check_finite
-
-  def check_finite(step, metrics):
-    checked(step, metrics)
-    if step == 3 and not hosts.is_first():
-      raise errors.UserError("a mistake of one process")
-
-  train.check_finite = check_finite
-  launch.run(train.main)
-
-
-def save_or_restore():
-  """Saves a state, or finds each byte again in a folder that has one."""
-  folder = _flag_of_own()
-  for axis in ("data", "fsdp"):
-    flags.DEFINE_integer(axis, 1, "Of the mesh.")
-
-  def main():
-    number = {x: flags.FLAGS[x].value for x in ("data", "fsdp")}
-    mesh = sharding.make_mesh(sharding.MeshConfig(**number))
-    state = _state()
-    like = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape,
-        x.dtype,
-        sharding=sharding.row_sharding(mesh)
-        if x.ndim
-        else sharding.replicated(mesh),
-      ),
-      state,
-    )
-    with checkpoints.Checkpoints(folder() / "saved", keep=1) as saved:
-      if saved.latest_step() is None:
-        put = lambda x, to: hosts.put(x, to.sharding)
-        saved.save(1, jax.tree.map(put, state, like), {"of": "one"})
-        print(f"saved from {jax.device_count()} device(s)")
-        return
-      restored = saved.restore(1, like)
-      assert saved.meta(1)["of"] == "one"
-    for name, array in restored.items():
-      assert array.sharding == like[name].sharding
-      assert array.dtype == state[name].dtype
-      for shard in array.addressable_shards:
-        own = np.asarray(shard.data).tobytes()
-        assert own == state[name][shard.index].tobytes(), name
-      assert hosts.whole(array).tobytes() == state[name].tobytes(), name
-    print(f"restored to {jax.device_count()} device(s)")
-
-  launch.run(main)
-
-
-def _state():
-  rng = np.random.default_rng(0)
-  floats = rng.normal(size=(16, 6)).astype(np.float32)
-  floats[0, :4] = np.nan, -0.0, np.inf, 1e-42
-  return {
-    "floats": floats,
-    "halves": floats.astype(ml_dtypes.bfloat16),
-    "ints": rng.integers(-(2**31), 2**31, 8).astype(np.int32),
-    "scalar": np.asarray(7, np.int32),
-  }
-
-
-def agree():
-  """Two processes of two devices."""
-  folder = _flag_of_own()
-
-  def main():
-    first = hosts.is_first()
-    assert hosts.are_several() and jax.device_count() == 4
-    assert hosts.any_of(not first) and not hosts.any_of(False)
-    texts = ["", "the other's: " + "€" * 100]
-    assert hosts.all_texts(texts[jax.process_index()]) == texts
-    for guilty in (0, 1):
-      _assert_told(guilty)
-    _assert_in_turn(folder() / "log")
-    for axes in (
-      dict(data=4),
-      dict(data=2, tensor=2),
-      dict(tensor=2, fsdp=2),
-      dict(tensor=4),
-    ):
-      with jax.transfer_guard("disallow"):
-        _assert_rows(sharding.make_mesh(sharding.MeshConfig(**axes)), axes)
-    print("agreed")
-
-  launch.run(main)
-
-
-def _assert_told(guilty):
-  try:
-    with hosts.together():
-      if jax.process_index() == guilty:
-        raise errors.UserError("what is wrong")
-  except errors.UserError as error:
-    ours = jax.process_index() == guilty
-    told = "what is wrong" if ours else f"process {guilty}: what is wrong"
-    assert str(error) == told
-  else:
-    raise AssertionError("nobody said so")
-
-
-def _assert_in_turn(log: pathlib.Path):
-  """The first has left its block before the second enters its own."""
-  with hosts.first_before_others():
-    before = log.read_text() if log.exists() else ""
-    log.write_text(before + f"{jax.process_index()}\n")
-    assert before == "0\n" * jax.process_index()
-
-
-def _assert_rows(mesh, axes):
-  values = np.arange(48, dtype=np.int32).reshape(16, 3)
-  where = sharding.row_sharding(mesh)
-  rows = hosts.put(values, where)
-  whole = hosts.put(values, sharding.replicated(mesh))
-  np.testing.assert_array_equal(hosts.whole(rows), values)
-  np.testing.assert_array_equal(hosts.whole(whole), values)
-  own = hosts.own_rows({"x": rows, "y": rows})
-  np.testing.assert_array_equal(own.values["x"], values[own.numbers])
-  np.testing.assert_array_equal(own.values["y"], values[own.numbers])
-  answered = [json.loads(x) for x in hosts.all_texts(str(own.numbers.tolist()))]
-  assert sorted(sum(answered, [])) == list(range(16)), axes
-  if axes == dict(tensor=4):
-    assert [len(x) for x in answered] == [16, 0]
-  judged = hosts.Rows(own.numbers, own.values["x"][:, 0])
-  back = hosts.from_rows(judged, 16, where)
-  assert back.sharding == where
-  np.testing.assert_array_equal(hosts.whole(back), values[:, 0])
-
-
-def _flag_of_own():
-  """Defines the flags that all programs have; the folder, once parsed."""
-  given = launch.define_workdir_flag()
-  cluster.define_flags()
-  return lambda: launch.folder(given)
-
-
-if __name__ == "__main__":
-  globals()[sys.argv.pop(1)]()

@@ -127,74 +127,18 @@ def generate(
   if temperature is None:
     temperature = config.temperature
   model, params = transformer.gathered(model, params)
-  rows = prompts.prompt_ids.shape[0] * config.num_generations
-  temperature = jnp.broadcast_to(jnp.asarray(temperature), (rows,))
-  sample = functools.partial(
-    _generate,
-    model,
-    params,
-    key=key,
-    config=config,
-    stop_ids=stop_ids,
-    pad_id=pad_id,
-    logit_bias=logit_bias,
-  )
-  return _in_passes(sample, prompts, temperature, config)
-
-
-def _in_passes(
-  sample, prompts: records.PromptBatch, temperature, config: SamplerConfig
-) -> records.RolloutBatch:
-  """Samples some prompts after others; each device keeps to its own."""
-  num_prompts = prompts.prompt_ids.shape[0]
-  passes = num_prompts // (config.prompts_per_pass or num_prompts)
-  settings.require(
-    passes * (config.prompts_per_pass or num_prompts) == num_prompts,
-    f"config.rollout.prompts_per_pass is {config.prompts_per_pass}, which does"
-    f" not divide the {num_prompts} prompts of a batch: choose a divisor",
-  )
-  if passes == 1:
-    return sample(prompts, temperature=temperature)
-
-  def by_pass(x: jax.Array) -> jax.Array:
-    # Neighbours go in different passes, so that each device has some of all.
-    rows = x.shape[0] // num_prompts
-    return x.reshape(-1, passes, rows, *x.shape[1:]).swapaxes(0, 1)
-
-  of_pass = lambda x: x.reshape(-1, *x.shape[2:])
-
-  def one(inputs) -> records.RolloutBatch:
-    prompts, temperature = jax.tree.map(of_pass, inputs)
-    # They are all there, as they came.
-    return sample(prompts, temperature=temperature).replace(prompts=None)
-
-  found = lax.map(one, jax.tree.map(by_pass, (prompts, temperature)))
-  samples = config.num_generations
-
-  def together(x: jax.Array) -> jax.Array:
-    x = x.reshape(passes, -1, samples, *x.shape[2:]).swapaxes(0, 1)
-    return x.reshape(-1, *x.shape[3:])
-
-  found = jax.tree.map(together, found)
-  groups = jnp.arange(num_prompts, dtype=jnp.int32)
-  return found.replace(
-    prompts=prompts, group_ids=jnp.repeat(groups, samples, axis=0)
-  )
-
-
-def _generate(
-  model: transformer.Transformer,
-  params: Any,
-  prompts: records.PromptBatch,
-  *,
-  key: jax.Array,
-  config: SamplerConfig,
-  stop_ids: Sequence[int],
-  pad_id: int,
-  temperature: jax.Array,
-  logit_bias: jax.Array | None,
-) -> records.RolloutBatch:
-  """All completions of some prompts; arguments of `generate`."""
+  if config.prompts_per_pass:
+    sample = functools.partial(
+      generate,
+      model,
+      params,
+      key=key,
+      config=dataclasses.replace(config, prompts_per_pass=0),
+      stop_ids=stop_ids,
+      pad_id=pad_id,
+      logit_bias=logit_bias,
+    )
+    return _in_passes(sample, prompts, temperature, config)
   samples, num_tokens = config.num_generations, config.completion_tokens
   prefix = prefix_lib.read_prompts(model, params, prompts)
   num_prompts = prefix.lengths.shape[0]
@@ -207,6 +151,7 @@ def _generate(
     keys_lib.row_keys(key, by_prompt(prompts.prompt_ids), sample_index),
     num_tokens,
   )
+  temperature = jnp.broadcast_to(jnp.asarray(temperature), (num_rows,))
   stops = jnp.asarray(stop_ids, jnp.int32)
   unembedding = model.apply({"params": params}, method="unembedding")
   bias = 0.0 if logit_bias is None else logit_bias[None]
@@ -287,6 +232,46 @@ def _generate(
     loop = run(_reshaped(model.config, loop, stage, num_rows), stage)
   return _rollouts(
     loop, prompts, group_ids, sample_index, num_tokens, stops, pad_id
+  )
+
+
+def _in_passes(
+  sample, prompts: records.PromptBatch, temperature, config: SamplerConfig
+) -> records.RolloutBatch:
+  """Samples some prompts after others; each device keeps to its own."""
+  num_prompts, samples = prompts.prompt_ids.shape[0], config.num_generations
+  settings.require(
+    num_prompts % config.prompts_per_pass == 0,
+    f"config.rollout.prompts_per_pass is {config.prompts_per_pass}, which does"
+    f" not divide the {num_prompts} prompts of a batch: choose a divisor",
+  )
+  passes = num_prompts // config.prompts_per_pass
+  temperature = jnp.broadcast_to(
+    jnp.asarray(temperature), (num_prompts * samples,)
+  )
+
+  def by_pass(x: jax.Array) -> jax.Array:
+    # Neighbours go in different passes, so that each device has some of all.
+    rows = x.shape[0] // num_prompts
+    return x.reshape(-1, passes, rows, *x.shape[1:]).swapaxes(0, 1)
+
+  of_pass = lambda x: x.reshape(-1, *x.shape[2:])
+
+  def one(inputs) -> records.RolloutBatch:
+    prompts, temperature = jax.tree.map(of_pass, inputs)
+    # They are all there, as they came.
+    return sample(prompts, temperature=temperature).replace(prompts=None)
+
+  found = lax.map(one, jax.tree.map(by_pass, (prompts, temperature)))
+
+  def together(x: jax.Array) -> jax.Array:
+    x = x.reshape(passes, -1, samples, *x.shape[2:]).swapaxes(0, 1)
+    return x.reshape(-1, *x.shape[3:])
+
+  found = jax.tree.map(together, found)
+  groups = jnp.arange(num_prompts, dtype=jnp.int32)
+  return found.replace(
+    prompts=prompts, group_ids=jnp.repeat(groups, samples, axis=0)
   )
 
 
