@@ -28,24 +28,39 @@ class Run(NamedTuple):
   settings: dict[str, Any]
 
 
-# Of RLRT: a prompt at a time on each device.
+# Of RLRT: a prompt at a time on each device; where memory is smaller, as many
+# samples as said.
 _ON_64 = {
   "mesh.fsdp": 64,
-  "rollout.prompts_per_pass": 64,
+  "rollout.rows_per_pass": 512,
   "updates.num_micro_batches": 2,
   "teacher.rows_per_pass": 64,
   "evaluation.batch_prompts": 64,
 }
+
+
+def _on_64_small(samples_decoded: int, samples_updated: int) -> dict[str, Any]:
+  settings = {x: _ON_64[x] for x in _ON_64 if x != "rollout.rows_per_pass"}
+  return settings | {
+    "rollout.slots": 64 * samples_decoded,
+    "updates.num_micro_batches": 16 // samples_updated,
+  }
+
+
 RUNS = {
   "paced_rl_1p5b": Run(
     "experiments/paced_rl.py:qwen2p5_math_1p5b",
     "v5e:4x4",
     {"mesh.fsdp": 16, "updates.num_micro_batches": 4},
   ),
-  "rlrt_4b": Run(
-    "experiments/rlrt.py:qwen3_4b_base", "v5p:4x4x4", dict(_ON_64)
+  "rlrt_4b": Run("experiments/rlrt.py:qwen3_4b_base", "v5p:4x4x4", _ON_64),
+  "rlrt_8b": Run("experiments/rlrt.py:qwen3_8b", "v5p:4x4x4", _ON_64),
+  "rlrt_4b_v6e": Run(
+    "experiments/rlrt.py:qwen3_4b_base", "v6e:8x8", _on_64_small(4, 2)
   ),
-  "rlrt_8b": Run("experiments/rlrt.py:qwen3_8b", "v5p:4x4x4", dict(_ON_64)),
+  "rlrt_8b_v6e": Run(
+    "experiments/rlrt.py:qwen3_8b", "v6e:8x8", _on_64_small(2, 1)
+  ),
   # On one chip of a notebook: lengths and batch of our own.
   "rlrt_0p6b": Run(
     "experiments/rlrt.py:qwen3_4b_base",
@@ -57,7 +72,7 @@ RUNS = {
       "model.mlp_width": 3072,
       "prompts_per_step": 16,
       "rollout.completion_tokens": 1024,
-      "rollout.prompts_per_pass": 4,
+      "rollout.rows_per_pass": 32,
       "data.prompt_tokens": 512,
       "teacher.prompt_tokens": 2048,
       "teacher.rows_per_pass": 8,
@@ -70,7 +85,7 @@ RUNS = {
     {
       "mesh.fsdp": 128,
       "mesh.tensor": 8,
-      "rollout.prompts_per_pass": 128,
+      "rollout.rows_per_pass": 2048,
       "evaluation.batch_prompts": 128,
       "warm_start.batch_size": 128,
     },

@@ -327,7 +327,7 @@ def _everyday() -> ml_collections.ConfigDict:
     top_p=1.0,
     min_p=0.0,
     slots=0,
-    prompts_per_pass=0,
+    rows_per_pass=0,
   )
   config.optimizer = dict(
     learning_rate=5e-4,

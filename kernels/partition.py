@@ -4,9 +4,11 @@ It cannot split a kernel; and of parameters that are split along their width it
 would rather split every activation alike and add up products than gather them.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 from jax import lax
@@ -22,7 +24,7 @@ class Partition:
 
   Attributes:
     mesh: the devices.
-    rows: mesh axes that hold different rows.
+    rows: mesh axes that hold different rows; none for what one of `each` sees.
     features: mesh axis that holds different heads and vocabulary entries.
     params: mesh axis, one of `rows`, that splits parameters along the width;
       None where they are whole.
@@ -38,6 +40,10 @@ class Partition:
     """Of the devices that the program is compiled for: "tpu", "gpu", "cpu"."""
     name = self.mesh.devices.flat[0].platform
     return {"cuda": "gpu", "rocm": "gpu"}.get(name, name)
+
+  @property
+  def num_parts(self) -> int:
+    return self.num_row_parts * self.num_feature_parts
 
   @property
   def num_row_parts(self) -> int:
@@ -58,6 +64,65 @@ class Partition:
     )
 
 
+def over_parts(
+  function: Callable, partition: Partition, in_specs: Any, out_specs: Any
+) -> Callable:
+  """A function of whole arrays out of one of a device's parts of them.
+
+  Args:
+    function: may use collectives along the partition's axes.
+    partition: of more than one part.
+    in_specs: PartitionSpecs of its arguments.
+    out_specs: of what it returns.
+  """
+  return jax.shard_map(
+    function,
+    mesh=_mesh(partition),
+    in_specs=in_specs,
+    out_specs=out_specs,
+    axis_names={*partition.rows, partition.features},
+    check_vma=False,
+  )
+
+
+def each(function: Callable, partition: Partition, num_shared: int) -> Callable:
+  """A function of all rows out of one that devices call for their own rows.
+
+  Within it, loops end where a device's own rows do, and nothing is read from
+  other rows' devices. Heads and vocabulary are split as before: the function
+  works with the partition `of_each`.
+
+  Args:
+    function: returns arrays whose first axis is rows.
+    partition: which divides the rows.
+    num_shared: leading arguments that all devices have alike; of those after
+      them the first axis is rows.
+  """
+  rows = PartitionSpec(partition.rows)
+  axes = {*partition.rows}
+  if partition.num_feature_parts == 1:
+    # Or the compiler would take kernels for something that it is to split.
+    axes.add(partition.features)
+
+  def whole(*args):
+    specs = (PartitionSpec(),) * num_shared + (rows,) * (len(args) - num_shared)
+    return jax.shard_map(
+      function,
+      mesh=partition.mesh,
+      in_specs=specs,
+      out_specs=rows,
+      axis_names=axes,
+      check_vma=False,
+    )(*args)
+
+  return whole
+
+
+def of_each(partition: Partition) -> Partition:
+  """What a function that goes through `each` sees; parameters are whole."""
+  return dataclasses.replace(partition, rows=(), params=None)
+
+
 def laid_out(
   x: jax.Array, partition: Partition | None, feature_axis: int | None = None
 ) -> jax.Array:
@@ -69,12 +134,12 @@ def laid_out(
       divide it.
     feature_axis: which axis is heads, feed-forward or vocabulary.
   """
-  if partition is None or partition.mesh.size == 1:
+  if partition is None or partition.num_parts == 1:
     return x
   features = [] if feature_axis is None else [x.shape[feature_axis]]
   if not partition.divides(x.shape[0], *features):
     return x
-  spec: list = [partition.rows] + [None] * (x.ndim - 1)
+  spec: list = [partition.rows or None] + [None] * (x.ndim - 1)
   if feature_axis is not None:
     spec[feature_axis] = partition.features
   return _on(partition, x, spec)
@@ -123,8 +188,15 @@ _gathered.defvjp(
 
 
 def _on(partition: Partition, x: jax.Array, spec: list) -> jax.Array:
-  where = NamedSharding(partition.mesh, PartitionSpec(*spec))
+  where = NamedSharding(_mesh(partition), PartitionSpec(*spec))
   return lax.with_sharding_constraint(x, where)
+
+
+def _mesh(partition: Partition) -> Any:
+  """The mesh, as the surrounding function sees it."""
+  if partition.rows:
+    return partition.mesh
+  return jax.sharding.get_abstract_mesh()
 
 
 def platform_of(partition: Partition | None) -> str:

@@ -222,7 +222,8 @@ def _check_splits(run: Run) -> None:
   for name, value in (
     ("prompts_per_step", run.prompts_per_step),
     ("candidates.num_prompts", run.candidates.num_prompts),
-    ("rollout.prompts_per_pass", run.rollout.prompts_per_pass),
+    ("rollout.slots", run.rollout.slots),
+    ("rollout.rows_per_pass", run.rollout.rows_per_pass),
     ("log_partition.probe_prompts", head.probe_prompts if head else 0),
     ("evaluation.batch_prompts", run.evaluation.batch_prompts),
     ("warm_start.batch_size", run.warm_start.batch_size),
@@ -250,9 +251,9 @@ def _check_splits(run: Run) -> None:
   prompts = run.prompts_per_step // run.updates.num_minibatches
   samples = run.rollout.num_generations
   settings.require(
-    parts.splits_evenly(run.updates.num_micro_batches, prompts, samples),
+    parts.even_division(run.updates.num_micro_batches, prompts, samples)
+    is not None,
     f"config.updates.num_micro_batches is {run.updates.num_micro_batches},"
     f" which does not split {prompts} prompts of {samples} samples evenly:"
-    f" choose a divisor of {prompts}, or {prompts} times a divisor of"
-    f" {samples}",
+    f" choose a divisor of {prompts} times one of {samples}",
   )

@@ -16,8 +16,10 @@ from kernels.attention import causal_attention  # noqa: E402
 from kernels.attention import suitable as suitable_attention  # noqa: E402
 from kernels.candidate_logprobs import candidate_logprobs  # noqa: E402
 from kernels.candidate_logprobs import top_tokens  # noqa: E402
+from kernels.partition import each  # noqa: E402
 from kernels.partition import gathered  # noqa: E402
 from kernels.partition import laid_out  # noqa: E402
+from kernels.partition import of_each  # noqa: E402
 from kernels.partition import Partition  # noqa: E402
 from kernels.token_logprobs import token_logprobs  # noqa: E402
 from kernels.transposed_product import transposed_product  # noqa: E402
@@ -26,8 +28,10 @@ __all__ = [
   "Partition",
   "candidate_logprobs",
   "causal_attention",
+  "each",
   "gathered",
   "laid_out",
+  "of_each",
   "suitable_attention",
   "token_logprobs",
   "top_tokens",

@@ -88,16 +88,20 @@ def train_step(
     forward,
     has_support="support_logprobs" in objective_lib.needed_fields(method),
   )
+  devices = model.partition.num_row_parts if model.partition else 1
+  divided = functools.partial(parts_lib.division, num_devices=devices)
   micro = config.num_micro_batches * config.num_minibatches
   batches = [_batch(state, rollouts, method, head, is_replayed=0.0)]
   if replayed is not None:
     batches.append(_batch(state, replayed, method, head, is_replayed=1.0))
   for batch in batches:
     if needs_reference(method, config):
-      scores = _in_parts(forward, state.ref_params, batch, micro)
+      into = divided(batch, micro)
+      scores = _in_parts(forward, state.ref_params, batch, into)
       batch.fields["ref_logprobs"] = scores.logprobs
     if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
-      scores = _in_parts(forward, state.params, batch, micro)
+      into = divided(batch, micro)
+      scores = _in_parts(forward, state.params, batch, into)
       batch.fields.setdefault("old_logprobs", scores.logprobs)
   batches = tuple(
     batch.replace(fields=credit.assign_credit(method, batch.fields))
@@ -107,7 +111,7 @@ def train_step(
   def update(carry, parts: tuple[parts_lib.Part, ...]):
     learned, opt_states = carry
     grads, measured = _gradient(
-      learned, parts, forward, live, method, head, config
+      learned, parts, forward, live, method, head, config, divided
     )
     measured |= {"policy/grad_norm": optax.tree.norm(grads.policy)}
     if head:
@@ -125,7 +129,9 @@ def train_step(
     (learned, opt_states), metrics = update(carry, batches)
   else:
     parts = tuple(
-      parts_lib.split(batch, config.num_minibatches) for batch in batches
+      # The same prompts on any devices.
+      parts_lib.split(batch, parts_lib.division(batch, config.num_minibatches))
+      for batch in batches
     )
     (learned, opt_states), measured = lax.scan(update, carry, parts)
     metrics = {
@@ -224,16 +230,15 @@ def _score(
   )
 
 
-def _in_parts(forward, params, batch: parts_lib.Part, num_parts: int):
+def _in_parts(forward, params, batch: parts_lib.Part, into: parts_lib.Division):
   """A forward pass outside of the gradient, a part of the batch at a time."""
-  if num_parts == 1:
+  if into.num_parts == 1:
     return forward(params, batch)
   scores = lax.map(
-    lambda part: forward(params, part), parts_lib.split(batch, num_parts)
+    lambda part: forward(params, part), parts_lib.split(batch, into)
   )
-  num_prompts = batch.prompts.prompt_ids.shape[0]
   # The prompts' embeddings come once per part; only rows are wanted here.
-  rows = lambda x: parts_lib.joined_rows(x, num_prompts)
+  rows = lambda x: parts_lib.joined_rows(x, into)
   return scores.replace(
     logprobs=rows(scores.logprobs),
     entropies=rows(scores.entropies),
@@ -283,6 +288,7 @@ def _gradient(
   method: objective_lib.Objective,
   head: partition_head.Head | None,
   config: UpdateConfig,
+  divided: Callable[[parts_lib.Part, int], parts_lib.Division],
 ) -> tuple[Learned, Fields]:
   """Gradient of the loss of one update over all of its batches, and metrics.
 
@@ -310,7 +316,9 @@ def _gradient(
     if credit.is_refined(method):
       # Statistics of the current policy are those of the whole update.
       batches = tuple(
-        _refined(learned, part, forward, method, num_micro_batches)
+        _refined(
+          learned, part, forward, method, divided(part, num_micro_batches)
+        )
         for part in batches
       )
     counted = [credit.counts(method, part.fields) for part in batches]
@@ -318,7 +326,9 @@ def _gradient(
     if buckets > 1:
       gradient = functools.partial(_in_bucket, gradient, buckets)
     found = [
-      _summed(gradient, learned, part, denominators, num_micro_batches)
+      _summed(
+        gradient, learned, part, denominators, divided(part, num_micro_batches)
+      )
       for part in batches
     ]
     grads = jax.tree.map(lambda *x: sum(x), *(grads for grads, _, _ in found))
@@ -338,9 +348,9 @@ def _gradient(
   return grads, measured | {f"policy/{k}": v for k, v in summary.items()}
 
 
-def _refined(learned, part, forward, method, num_parts) -> parts_lib.Part:
+def _refined(learned, part, forward, method, into) -> parts_lib.Part:
   """The part with credit that looked at the current policy."""
-  scores = _in_parts(forward, learned.policy, part, num_parts)
+  scores = _in_parts(forward, learned.policy, part, into)
   fields = credit.refine_credit(method, _live_fields(scores, part.fields))
   return part.replace(fields=fields)
 
@@ -362,13 +372,12 @@ def _in_bucket(gradient, buckets: int, learned, part, denominators):
   return lax.switch(narrowest, branches, (learned, part, denominators))
 
 
-def _summed(gradient, learned, part, denominators, num_parts):
+def _summed(gradient, learned, part, denominators, into: parts_lib.Division):
   """Gradient, sums and rows of a batch, a part of it at a time."""
-  if num_parts == 1:
+  if into.num_parts == 1:
     grads, (sums, rows) = gradient(learned, part, denominators)
     return grads, sums, rows
-  num_prompts = part.prompts.prompt_ids.shape[0]
-  parts = parts_lib.split(part, num_parts)
+  parts = parts_lib.split(part, into)
 
   def add(total, part):
     grads, (sums, rows) = gradient(learned, part, denominators)
@@ -384,5 +393,5 @@ def _summed(gradient, learned, part, denominators, num_parts):
   return (
     grads,
     sums,
-    {k: parts_lib.joined_rows(x, num_prompts) for k, x in rows.items()},
+    {k: parts_lib.joined_rows(x, into) for k, x in rows.items()},
   )

@@ -64,13 +64,10 @@ def causal_attention(
   implementations.require(name, platform, _ON_EVERY_BACKEND, _ON_BACKEND)
   attend = functools.partial(_module(name).attention, window=window)
   if partition and _parts(queries, keys, partition) > 1:
-    heads = PartitionSpec(partition.rows, partition.features)
-    attend = jax.shard_map(
-      attend,
-      mesh=partition.mesh,
-      in_specs=(heads, heads, heads, PartitionSpec(partition.rows)),
-      out_specs=heads,
-      check_vma=False,
+    rows = partition.rows or None
+    heads = PartitionSpec(rows, partition.features)
+    attend = partition_lib.over_parts(
+      attend, partition, (heads, heads, heads, PartitionSpec(rows)), heads
     )
   return attend(queries, keys, values, is_real)
 
@@ -102,4 +99,4 @@ def _parts(queries, keys, partition: partition_lib.Partition | None) -> int:
   if not partition:
     return int(jax.device_count() == 1)
   divides = partition.divides(queries.shape[0], queries.shape[1], keys.shape[1])
-  return partition.mesh.size if divides else 0
+  return partition.num_parts if divides else 0

@@ -244,7 +244,7 @@ def differentiable(
   """
   sums_of_all = passes.statistics
   gradients_of_all = functools.partial(_gradients, passes)
-  if partition and partition.mesh.size > 1:
+  if partition and partition.num_parts > 1:
     sums_of_all = _partitioned_sums(sums_of_all, partition)
     gradients_of_all = _partitioned_gradients(gradients_of_all, partition)
 
@@ -304,13 +304,12 @@ def _partitioned_sums(statistics: Callable, partition) -> Callable:
     weighted = shrink * (sums.weighted + moved * sums.exps)
     return Sums(largest, *lax.psum((exps, weighted, sums.target), vocab))
 
-  return jax.shard_map(
+  return partition_lib.over_parts(
     of_part,
-    mesh=partition.mesh,
-    in_specs=(PartitionSpec(rows), PartitionSpec(None, vocab))
+    partition,
+    (PartitionSpec(rows), PartitionSpec(None, vocab))
     + (PartitionSpec(rows), PartitionSpec()),
-    out_specs=PartitionSpec(rows),
-    check_vma=False,
+    PartitionSpec(rows),
   )
 
 
@@ -324,13 +323,12 @@ def _partitioned_gradients(gradients: Callable, partition) -> Callable:
     d_hidden, d_unembedding = gradients(hidden, unembedding, terms, temperature)
     return lax.psum(d_hidden, vocab), lax.psum(d_unembedding, rows)
 
-  return jax.shard_map(
+  return partition_lib.over_parts(
     of_part,
-    mesh=partition.mesh,
-    in_specs=(PartitionSpec(rows), PartitionSpec(None, vocab))
+    partition,
+    (PartitionSpec(rows), PartitionSpec(None, vocab))
     + (PartitionSpec(rows), PartitionSpec()),
-    out_specs=(PartitionSpec(rows), PartitionSpec(None, vocab)),
-    check_vma=False,
+    (PartitionSpec(rows), PartitionSpec(None, vocab)),
   )
 
 

@@ -1,6 +1,6 @@
 """Sampling completions: prompts read once, then compiled decoding loops."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -11,6 +11,8 @@ from jax import lax
 import jax.numpy as jnp
 
 from rlvr_jax import keys as keys_lib
+from rlvr_jax import ops
+from rlvr_jax import parts
 from rlvr_jax import records
 from rlvr_jax import settings
 from rlvr_jax.models import configs
@@ -43,16 +45,32 @@ class SamplerConfig:
   # slot. 0 decodes all at once: best where lengths are alike, since the rows
   # of a prompt then read its keys and values together.
   slots: int = 0
-  # Prompts whose completions are sampled at a time, one pass after another,
-  # where those of all at once do not fit. 0 takes all.
-  prompts_per_pass: int = 0
+  # Completions sampled at a time, one pass after another, where all at once do
+  # not fit: those of some prompts, or some of every prompt's where a pass has
+  # too few prompts for all devices. 0 takes all.
+  rows_per_pass: int = 0
 
   def __post_init__(self):
-    for name in ("slots", "prompts_per_pass"):
+    for name in ("slots", "rows_per_pass"):
       value = getattr(self, name)
       settings.require(
         value >= 0, f"config.rollout.{name} is {value}: set it to 0 or more"
       )
+
+
+@struct.dataclass
+class _Rows:
+  """What is to be sampled.
+
+  Attributes:
+    prompts: G prompts.
+    sample_index: i32[B], number of a sample within its prompt.
+    temperature: f32[B].
+  """
+
+  prompts: records.PromptBatch
+  sample_index: jax.Array
+  temperature: jax.Array
 
 
 @struct.dataclass
@@ -123,48 +141,117 @@ def generate(
 
   Returns:
     RolloutBatch with B = G * num_generations rows, prompt-major.
+
+  Raises:
+    errors.UserError: if the passes asked for do not divide the rows evenly.
   """
   if temperature is None:
     temperature = config.temperature
-  model, params = transformer.gathered(model, params)
-  if config.prompts_per_pass:
-    sample = functools.partial(
-      generate,
-      model,
-      params,
-      key=key,
-      config=dataclasses.replace(config, prompts_per_pass=0),
-      stop_ids=stop_ids,
-      pad_id=pad_id,
-      logit_bias=logit_bias,
-    )
-    return _in_passes(sample, prompts, temperature, config)
-  samples, num_tokens = config.num_generations, config.completion_tokens
-  prefix = prefix_lib.read_prompts(model, params, prompts)
-  num_prompts = prefix.lengths.shape[0]
+  num_prompts, samples = prompts.prompt_ids.shape[0], config.num_generations
   num_rows = num_prompts * samples
-  num_slots = min(config.slots or num_rows, num_rows)
-  by_prompt = lambda x: jnp.repeat(x, samples, axis=0)
-  group_ids = by_prompt(jnp.arange(num_prompts, dtype=jnp.int32))
-  sample_index = jnp.arange(num_rows, dtype=jnp.int32) % samples
-  uniforms = keys_lib.position_uniforms(
-    keys_lib.row_keys(key, by_prompt(prompts.prompt_ids), sample_index),
-    num_tokens,
+  rows = _Rows(
+    prompts,
+    sample_index=jnp.arange(num_rows, dtype=jnp.int32) % samples,
+    temperature=jnp.broadcast_to(jnp.asarray(temperature), (num_rows,)),
   )
-  temperature = jnp.broadcast_to(jnp.asarray(temperature), (num_rows,))
+  model, params = transformer.gathered(model, params)
+  partition = model.partition
+  spread = partition and partition.num_row_parts > 1
+  if spread and partition.divides(num_prompts):
+    sample = _on_each_device(model, config, stop_ids, pad_id)
+  else:
+    sample = functools.partial(_in_passes, model, config, stop_ids, pad_id)
+  found = sample(params, key, logit_bias, rows)
+  groups = jnp.arange(num_prompts, dtype=jnp.int32)
+  return found.replace(prompts=prompts, group_ids=jnp.repeat(groups, samples))
+
+
+def _on_each_device(model, config: SamplerConfig, stop_ids, pad_id) -> Callable:
+  """`_in_passes`, where every device samples the rows of its own prompts."""
+  partition = model.partition
+  share = lambda x: -(-x // partition.num_row_parts)
+  config = dataclasses.replace(
+    config,
+    slots=share(config.slots),
+    rows_per_pass=share(config.rows_per_pass),
+  )
+  model = model.clone(partition=ops.of_each(partition))
+
+  def sample(*args) -> records.RolloutBatch:
+    found = _in_passes(model, config, stop_ids, pad_id, *args)
+    # Who is done waits for the last.
+    steps = lax.pmax(found.decode_steps, partition.rows)
+    return found.replace(decode_steps=steps)
+
+  return ops.each(sample, partition, num_shared=3)
+
+
+def _in_passes(
+  model, config: SamplerConfig, stop_ids, pad_id, params, key, bias, rows: _Rows
+) -> records.RolloutBatch:
+  """Samples some rows after others."""
+  samples, num_prompts = (
+    config.num_generations,
+    rows.prompts.prompt_ids.shape[0],
+  )
+  into = parts.Division(num_prompts, 1, 1)
+  if config.rows_per_pass:
+    num_passes, rest = divmod(num_prompts * samples, config.rows_per_pass)
+    into = None
+    if num_passes and not rest:
+      into = parts.even_division(num_passes, num_prompts, samples)
+  settings.require(
+    into is not None,
+    f"config.rollout.rows_per_pass gives a device {config.rows_per_pass} rows"
+    f" at a time, which do not divide its {num_prompts} prompts with {samples}"
+    f" samples evenly: choose a divisor of {num_prompts} times one of"
+    f" {samples}, times the devices that have rows",
+  )
+  config = dataclasses.replace(
+    config, num_generations=samples // into.by_samples, rows_per_pass=0
+  )
+  sample = functools.partial(
+    _at_once, model, config, stop_ids, pad_id, params, key, bias
+  )
+  if into.num_parts == 1:
+    return sample(rows)
+  found = lax.map(
+    sample,
+    _Rows(
+      jax.tree.map(lambda x: parts.split_prompts(x, into), rows.prompts),
+      parts.split_rows(rows.sample_index, into),
+      parts.split_rows(rows.temperature, into),
+    ),
+  )
+  return jax.tree.map(lambda x: parts.joined_rows(x, into), found)
+
+
+def _at_once(
+  model, config: SamplerConfig, stop_ids, pad_id, params, key, bias, rows: _Rows
+) -> records.RolloutBatch:
+  """Samples; the rollouts without their prompts."""
+  samples, num_tokens = config.num_generations, config.completion_tokens
+  prefix = prefix_lib.read_prompts(model, params, rows.prompts)
+  num_rows = rows.sample_index.shape[0]
+  num_slots = min(config.slots or num_rows, num_rows)
+  group_ids = jnp.arange(num_rows, dtype=jnp.int32) // samples
+  prompt_ids = jnp.repeat(rows.prompts.prompt_ids, samples)
+  uniforms = keys_lib.position_uniforms(
+    keys_lib.row_keys(key, prompt_ids, rows.sample_index), num_tokens
+  )
   stops = jnp.asarray(stop_ids, jnp.int32)
   unembedding = model.apply({"params": params}, method="unembedding")
-  bias = 0.0 if logit_bias is None else logit_bias[None]
+  bias = 0.0 if bias is None else bias[None]
 
   def decode(loop: _Loop, capacity: int) -> _Loop:
-    rows, ages = loop.slots.rows, loop.slots.ages
+    numbers, ages = loop.slots.rows, loop.slots.ages
     # Idle slots, whose row is no row, do as the last one does.
-    of_slots = lambda x: jnp.take(x, rows, axis=0, mode="clip")
+    of_slots = lambda x: jnp.take(x, numbers, axis=0, mode="clip")
     drawn = sampling.draw(
       jnp.dot(loop.hidden, unembedding, preferred_element_type=jnp.float32)
       + bias,
-      uniforms.at[rows, ages].get(mode="clip"),
-      temperature=of_slots(temperature),
+      uniforms.at[numbers, ages].get(mode="clip"),
+      temperature=of_slots(rows.temperature),
       top_k=config.top_k,
       top_p=config.top_p,
       min_p=config.min_p,
@@ -195,8 +282,8 @@ def generate(
       slots=slots,
       hidden=jnp.where(begins[:, None], new, hidden[:, 0]),
       cache=cache,
-      log=jax.tree.map(write, loop.log, _Log(rows, ages, drawn)),
-      slot_steps=loop.slot_steps + rows.shape[0],
+      log=jax.tree.map(write, loop.log, _Log(numbers, ages, drawn)),
+      slot_steps=loop.slot_steps + numbers.shape[0],
     )
 
   def run(loop: _Loop, stage: slots_lib.Stage) -> _Loop:
@@ -230,49 +317,7 @@ def generate(
   )
   for stage in stages:
     loop = run(_reshaped(model.config, loop, stage, num_rows), stage)
-  return _rollouts(
-    loop, prompts, group_ids, sample_index, num_tokens, stops, pad_id
-  )
-
-
-def _in_passes(
-  sample, prompts: records.PromptBatch, temperature, config: SamplerConfig
-) -> records.RolloutBatch:
-  """Samples some prompts after others; each device keeps to its own."""
-  num_prompts, samples = prompts.prompt_ids.shape[0], config.num_generations
-  settings.require(
-    num_prompts % config.prompts_per_pass == 0,
-    f"config.rollout.prompts_per_pass is {config.prompts_per_pass}, which does"
-    f" not divide the {num_prompts} prompts of a batch: choose a divisor",
-  )
-  passes = num_prompts // config.prompts_per_pass
-  temperature = jnp.broadcast_to(
-    jnp.asarray(temperature), (num_prompts * samples,)
-  )
-
-  def by_pass(x: jax.Array) -> jax.Array:
-    # Neighbours go in different passes, so that each device has some of all.
-    rows = x.shape[0] // num_prompts
-    return x.reshape(-1, passes, rows, *x.shape[1:]).swapaxes(0, 1)
-
-  of_pass = lambda x: x.reshape(-1, *x.shape[2:])
-
-  def one(inputs) -> records.RolloutBatch:
-    prompts, temperature = jax.tree.map(of_pass, inputs)
-    # They are all there, as they came.
-    return sample(prompts, temperature=temperature).replace(prompts=None)
-
-  found = lax.map(one, jax.tree.map(by_pass, (prompts, temperature)))
-
-  def together(x: jax.Array) -> jax.Array:
-    x = x.reshape(passes, -1, samples, *x.shape[2:]).swapaxes(0, 1)
-    return x.reshape(-1, *x.shape[3:])
-
-  found = jax.tree.map(together, found)
-  groups = jnp.arange(num_prompts, dtype=jnp.int32)
-  return found.replace(
-    prompts=prompts, group_ids=jnp.repeat(groups, samples, axis=0)
-  )
+  return _rollouts(loop, rows, num_tokens, stops, pad_id)
 
 
 def _reshaped(
@@ -297,10 +342,10 @@ def _reshaped(
 
 
 def _rollouts(
-  loop: _Loop, prompts, group_ids, sample_index, num_tokens, stops, pad_id
+  loop: _Loop, rows: _Rows, num_tokens: int, stops, pad_id
 ) -> records.RolloutBatch:
   """The log, sorted into rows and positions."""
-  num_rows = group_ids.shape[0]
+  num_rows = rows.sample_index.shape[0]
 
   def sorted_out(lines: jax.Array) -> jax.Array:
     cells = jnp.zeros((num_rows, num_tokens), lines.dtype)
@@ -311,11 +356,12 @@ def _rollouts(
   is_stop = jnp.isin(draws.tokens, stops) & (mask > 0)
   steps = loop.slot_steps.astype(jnp.float32) / num_rows
   return records.RolloutBatch(
-    prompts=prompts,
+    # They are the caller's.
+    prompts=None,
+    group_ids=None,
     completion_tokens=jnp.where(mask > 0, draws.tokens, pad_id),
     completion_mask=mask,
-    group_ids=group_ids,
-    sample_index=sample_index,
+    sample_index=rows.sample_index,
     valid=jnp.ones(num_rows, jnp.float32),
     finished=jnp.any(is_stop, axis=1).astype(jnp.float32),
     decode_steps=jnp.full(num_rows, steps),

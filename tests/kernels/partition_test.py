@@ -17,14 +17,16 @@ from kernels.token_logprobs import chunked_xla
 from rlvr_jax import sharding
 
 _SLOW_MESHES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (8, 1, 1), (1, 1, 8)]
-_meshes = pytest.mark.parametrize(
-  "shape",
-  [
-    (2, 2, 2),
-    *(pytest.param(x, marks=pytest.mark.slow) for x in _SLOW_MESHES),
-  ],
-  ids=str,
-)
+
+
+def _on(slow_meshes):
+  slow = [pytest.param(x, marks=pytest.mark.slow) for x in slow_meshes]
+  return pytest.mark.parametrize("shape", [(2, 2, 2), *slow], ids=str)
+
+
+_meshes = _on(_SLOW_MESHES)
+# Of those, meshes that split rows.
+_row_meshes = _on([x for x in _SLOW_MESHES if x[0] * x[1] > 1])
 
 
 def _partition(shape) -> partition_lib.Partition:
@@ -100,6 +102,46 @@ def test_attention_and_its_gradients(shape):
   )
   found = jax.jit(run(partition=partition), in_shardings=(heads,) * 3)(*inputs)
   _assert_close(found, jax.jit(run())(*inputs))
+
+
+@_row_meshes
+def test_a_device_computes_its_own_rows_until_they_are_done(shape):
+  partition = _partition(shape)
+  limits = jnp.arange(16, dtype=jnp.int32) * 3
+  weights = jnp.arange(8.0)
+
+  def count(weights, limits):
+    """Rounds until all rows are done; a product that the rest splits."""
+    goes_on = lambda x: jnp.any(x[0] < limits)
+    step = lambda x: (jnp.minimum(x[0] + 1, limits), x[1] + 1)
+    _, rounds = jax.lax.while_loop(
+      goes_on, step, (jnp.zeros_like(limits), jnp.zeros((), jnp.int32))
+    )
+    own = partition_lib.of_each(partition)
+    product = limits[:, None].astype(jnp.float32) * weights[None]
+    product = partition_lib.laid_out(product, own, feature_axis=1)
+    return jnp.full(limits.shape, rounds), jnp.sum(product, axis=1)
+
+  rounds, sums = jax.jit(partition_lib.each(count, partition, 1))(
+    weights, limits
+  )
+  # The last row of each device has most to do.
+  wanted = limits.reshape(partition.num_row_parts, -1).max(axis=1)
+  _assert_close(rounds.reshape(wanted.shape[0], -1)[:, 0], wanted)
+  _assert_close(sums, 28.0 * limits.astype(jnp.float32))
+
+
+@_row_meshes
+def test_attention_of_a_devices_own_rows(shape):
+  normal = lambda i, *x: jax.random.normal(jax.random.key(i), x)
+  inputs = normal(0, 8, 16, 5, 4), normal(1, 8, 8, 9, 4), normal(2, 8, 8, 9, 4)
+  is_real = jnp.arange(9)[None] >= jnp.arange(8)[:, None] % 4
+  partition = _partition(shape)
+  attend = functools.partial(
+    attention.causal_attention, partition=partition_lib.of_each(partition)
+  )
+  found = jax.jit(partition_lib.each(attend, partition, 0))(*inputs, is_real)
+  _assert_close(found, attention.causal_attention(*inputs, is_real))
 
 
 def test_what_a_partition_does_not_divide_is_left_to_the_compiler():

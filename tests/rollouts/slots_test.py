@@ -1,6 +1,7 @@
 """Fewer slots than rollouts: the same rollouts, in fewer wasted steps."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -108,43 +109,73 @@ def test_fewer_slots_take_fewer_steps():
   assert steps[4] < 0.8 * steps[0]
 
 
-def test_slots_on_two_devices():
+@pytest.mark.parametrize(
+  "slots, rows", [(0, 2), (0, 8), pytest.param(5, 8, marks=pytest.mark.slow)]
+)
+def test_passes_change_no_rollout(slots, rows):
   model, params = testing.tiny_model()
   prompts = testing.prompt_batch(8, 5)
-  mesh = sharding.make_mesh(sharding.MeshConfig(data=2))
-  spread = jax.device_put(prompts, sharding.row_sharding(mesh))
-  everywhere = jax.device_put(params, sharding.replicated(mesh))
-  _assert_same(
-    _generate(model, everywhere, spread, 8),
-    _generate(model, params, prompts, 0),
-  )
-
-
-@pytest.mark.parametrize("slots", [0, pytest.param(5, marks=pytest.mark.slow)])
-def test_passes_change_no_rollout(slots):
-  model, params = testing.tiny_model()
-  prompts = testing.prompt_batch(8, 5)
-  ours = _generate(model, params, prompts, slots, prompts_per_pass=2)
+  ours = _generate(model, params, prompts, slots, rows_per_pass=rows)
   _assert_same(ours, _generate(model, params, prompts, 0))
   np.testing.assert_array_equal(ours.prompts.prompt_ids, prompts.prompt_ids)
 
 
-def test_a_pass_is_spread_over_all_devices():
+@pytest.mark.parametrize(
+  "slots, rows, mesh",
+  [
+    (8, 0, dict(fsdp=2)),
+    (8, 16, dict(data=2, tensor=2)),
+  ]
+  + [
+    pytest.param(slots, rows, mesh, marks=pytest.mark.slow)
+    for slots, rows in [(0, 4), (0, 16), (8, 8), (16, 0), (31, 0)]
+    for mesh in [dict(fsdp=4), dict(data=2, fsdp=2, tensor=2)]
+  ],
+)
+def test_each_device_samples_the_rows_of_its_own_prompts(slots, rows, mesh):
   model, params = testing.tiny_model()
   prompts = testing.prompt_batch(8, 5)
-  mesh = sharding.make_mesh(sharding.MeshConfig(fsdp=2))
+  mesh = sharding.make_mesh(sharding.MeshConfig(**mesh))
   spread = jax.device_put(prompts, sharding.row_sharding(mesh))
   on_mesh = model.clone(partition=sharding.partition(mesh))
   everywhere = jax.device_put(params, sharding.replicated(mesh))
-  ours = _generate(on_mesh, everywhere, spread, 0, prompts_per_pass=4)
-  _assert_same(ours, _generate(model, params, prompts, 0))
+  ours = _generate(on_mesh, everywhere, spread, slots, rows_per_pass=rows)
+  theirs = _generate(model, params, prompts, 0)
+  _assert_same(ours, theirs)
+  # Steps are those of the device that takes longest.
+  least = theirs.completion_mask.sum(axis=1).reshape(len(mesh.devices), -1)
+  assert ours.decode_steps.sum() >= least.sum(axis=1).max()
 
 
-def test_passes_that_do_not_divide_the_prompts_are_refused():
+def test_no_device_waits_for_others_rows_while_it_samples():
   model, params = testing.tiny_model()
-  with pytest.raises(errors.UserError, match="does not divide the 8 prompts"):
+  mesh = sharding.make_mesh(sharding.MeshConfig(fsdp=2))
+  on_mesh = model.clone(partition=sharding.partition(mesh))
+  run = functools.partial(
+    sampler.generate,
+    on_mesh,
+    config=sampler.SamplerConfig(4, 24, slots=8),
+    stop_ids=(testing.EOS,),
+    pad_id=testing.PAD,
+  )
+  everywhere = sharding.replicated(mesh)
+  rows = sharding.row_sharding(mesh)
+  jitted = jax.jit(run, in_shardings=(everywhere, rows, everywhere))
+  lowered = jitted.lower(params, testing.prompt_batch(8, 5), _KEY)
+  text = lowered.compile().as_text()
+  loops = re.findall(r"body=%([\w.\-]+)", text)
+  assert loops
+  for name in loops:
+    body = re.search(rf"^%{re.escape(name)} .*?^}}", text, re.S | re.M)[0]
+    assert not re.search("all-reduce|all-gather|all-to-all|permute", body)
+
+
+@pytest.mark.parametrize("rows", [3, 64])
+def test_passes_that_do_not_divide_the_rows_are_refused(rows):
+  model, params = testing.tiny_model()
+  with pytest.raises(errors.UserError, match="8 prompts with 4 samples"):
     prompts = testing.prompt_batch(8, 5)
-    _generate(model, params, prompts, 0, prompts_per_pass=3)
+    _generate(model, params, prompts, 0, rows_per_pass=rows)
 
 
 def test_a_negative_number_is_refused():
