@@ -6,7 +6,10 @@ BIN := $(VENV)/bin
 # Tests compile small programs one after another: two processes share the work.
 JOBS ?= 2
 
-.PHONY: demo test test-all lint clean
+# Kills of `make torture`.
+N ?= 30
+
+.PHONY: demo test test-all torture lint clean
 
 demo: $(VENV)/installed
 	$(BIN)/python -m rlvr_jax.train --config=experiments/grpo.py:tiny --workdir=runs/demo
@@ -17,12 +20,16 @@ test: $(VENV)/installed-test
 test-all: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
+# Runs that are killed at random instants have to end as if they had not been.
+torture: $(VENV)/installed
+	$(BIN)/python -m benchmarks.torture --kills $(N) --json benchmarks/results/torture.json
+
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -364,5 +364,7 @@ def _everyday() -> ml_collections.ConfigDict:
     batch_prompts=32,
   )
   config.checkpoint = dict(every_steps=50, keep=2)
+  config.numerics = dict(max_skipped=3)
+  config.consistency = dict(enabled=True, tests_verifier=True, max_gap=0.0)
   config.mesh = dict(data=1, fsdp=1, tensor=1)
   return config

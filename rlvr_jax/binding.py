@@ -56,6 +56,22 @@ class Bound:
     return not set(self.field_names).isdisjoint(names)
 
 
+# Default -> what may take its place; of other defaults nothing is known.
+_KINDS = {bool: (bool,), int: (int,), float: (int, float), str: (str,)}
+
+
+def _check_type(function, name: str, value: Any, default: Any) -> None:
+  allowed = _KINDS.get(type(default))
+  # Arrays and the like may stand for numbers.
+  if not allowed or type(value) not in (*_KINDS, type(None)):
+    return
+  if type(value) not in allowed:
+    raise errors.UserError(
+      f"{function.__name__}: {name} is {value!r}, a {type(value).__name__}: it"
+      f" takes a {type(default).__name__}"
+    )
+
+
 def bound(
   function: Callable[..., Any],
   *,
@@ -104,5 +120,8 @@ def bound(
       raise errors.UserError(
         f"{function.__name__} has no hyper-parameter {name!r}: {remedy}"
       )
+  for p in parameters:
+    if p.name in settings and p.name in hyper:
+      _check_type(function, p.name, settings[p.name], p.default)
   settings = {name: settings[name] for name in settings if name in hyper}
   return Bound(function, settings, fields, coef, over)

@@ -2,12 +2,17 @@
 
 A checkpoint counts once it is complete and the checksums of its files are
 written: a kill inside a save leaves the one before in place, and damage on
-disk is an error, never a different run.
+disk is an error, never a different run. A file beside the checkpoints names
+the one that is being saved, since one without checksums that nobody was saving
+is a damaged one.
 """
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import json
 import pathlib
+import re
 from typing import Any
 import zlib
 
@@ -19,6 +24,9 @@ from rlvr_jax import hosts
 from rlvr_jax.metrics import writers
 
 _CHECKSUMS = "checksums.json"
+# What a checkpoint's checksums call its step: no folder is taken for another.
+_STEP = "step"
+_SAVING = "saving.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +43,12 @@ class Checkpoints:
   """The checkpoints of one folder. Close it, or use it in `with`."""
 
   def __init__(self, directory: pathlib.Path, keep: int):
-    self._directory = pathlib.Path(directory).absolute()
+    self._directory, self._keep = pathlib.Path(directory).absolute(), keep
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
+        # Orbax would remove the ones before, before there are checksums.
+        max_to_keep=None,
         create=True,
         # The training step donates the state that it is given: a save that
         # still reads it in the background could write a later step.
@@ -50,14 +59,6 @@ class Checkpoints:
         "meta": ocp.JsonCheckpointHandler(),
       },
     )
-    steps = self._manager.all_steps()
-    # All have looked before any deletes.
-    with hosts.together():
-      cut_off = [
-        x for x in steps if not (self._folder(x) / _CHECKSUMS).exists()
-      ]
-    for step in cut_off:
-      self._manager.delete(step)
 
   def __enter__(self) -> "Checkpoints":
     return self
@@ -66,8 +67,8 @@ class Checkpoints:
     self._manager.close()
 
   def latest_step(self) -> int | None:
-    """Newest complete checkpoint, or None."""
-    return self._manager.latest_step()
+    """Newest checkpoint, or None; one that a kill cut off does not count."""
+    return max(self._steps(), default=None)
 
   def save(self, step: int, state: Any, meta: dict[str, Any]) -> None:
     """Writes state and a small JSON record.
@@ -75,28 +76,37 @@ class Checkpoints:
     Raises:
       errors.UserError: if nothing was written; earlier checkpoints stay.
     """
-    try:
-      written = self._manager.save(
+    # All have looked before any deletes.
+    with hosts.together():
+      steps = self._steps()
+      cut_off = set(self._manager.all_steps()) - set(steps)
+    if steps and max(steps) >= step:
+      raise errors.UserError(
+        f"checkpoint {step} was not written: {self._directory} already holds"
+        f" step {max(steps)}; use another --workdir"
+      )
+    folder, saving = self._folder(step), self._directory / _SAVING
+    with self._told(step):
+      for other in cut_off:
+        self._manager.delete(other)
+    with hosts.together(), self._told(step):
+      if hosts.is_first():
+        writers.write_json(saving, step)
+    with self._told(step):
+      self._manager.save(
         step,
         args=ocp.args.Composite(
           state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta)
         ),
+        force=True,
       )
-      with hosts.together():
-        if written and hosts.is_first():
-          folder = self._folder(step)
-          writers.write_json(folder / _CHECKSUMS, _checksums(folder))
-    except OSError as error:
-      raise errors.UserError(
-        f"checkpoint {step} could not be written to {self._directory}"
-        f" ({error}): free some space or choose another --workdir; earlier"
-        " checkpoints are untouched"
-      ) from error
-    if not written:
-      raise errors.UserError(
-        f"checkpoint {step} was not written: {self._directory} already holds"
-        f" step {self.latest_step()}; use another --workdir"
-      )
+    with hosts.together(), self._told(step):
+      if hosts.is_first():
+        writers.write_json(folder / _CHECKSUMS, _checksums(folder))
+        saving.unlink()
+    with self._told(step):
+      for other in sorted(self._manager.all_steps())[: -self._keep]:
+        self._manager.delete(other)
 
   def meta(self, step: int) -> dict[str, Any]:
     """The JSON record of a checkpoint.
@@ -156,6 +166,35 @@ class Checkpoints:
   def _folder(self, step: int) -> pathlib.Path:
     return self._directory / str(step)
 
+  def _steps(self) -> list[int]:
+    """Of all checkpoints but one whose save has not ended, if there is one."""
+    try:
+      text = (self._directory / _SAVING).read_text(encoding="utf-8")
+      saving = json.loads(text)
+    except (OSError, ValueError):
+      saving = None
+    return [
+      step
+      for step in self._manager.all_steps()
+      if step != saving or (self._folder(step) / _CHECKSUMS).exists()
+    ]
+
+  @contextlib.contextmanager
+  def _told(self, step: int) -> Iterator[None]:
+    """Says in one sentence that the disk did not take a checkpoint."""
+    try:
+      yield
+    except (OSError, ValueError) as error:
+      # TensorStore, which writes the arrays, has no other error than this.
+      is_of_disk = re.search("os_error_code|(Error|Failed) writing", str(error))
+      if isinstance(error, ValueError) and not is_of_disk:
+        raise
+      raise errors.UserError(
+        f"checkpoint {step} could not be written to {self._directory}"
+        f" ({_reason(error)}): free some space or choose another --workdir;"
+        " earlier checkpoints are untouched"
+      ) from error
+
   def _check_files(self, step: int) -> None:
     with hosts.together():
       if hosts.is_first():
@@ -168,14 +207,23 @@ class Checkpoints:
       found = _checksums(folder)
       bad = [name for name in expected if found.get(name) != expected[name]]
     except (OSError, ValueError):
-      bad = [_CHECKSUMS]
+      expected, found, bad = {}, {}, [_CHECKSUMS]
+    # Orbax reads whatever lies in some of its folders.
+    foreign = [x for x in found if x not in expected and x.startswith("state/")]
+    if foreign and not bad:
+      raise errors.UserError(
+        f"checkpoint {folder} holds a file that is none of its own"
+        f" ({foreign[0]}): move that file away to go on"
+      )
     if not bad:
       return
-    older = [s for s in self._manager.all_steps() if s < step]
+    wrong = f"is damaged (file {bad[0]})"
+    if bad == [_STEP]:
+      wrong = f"is that of step {expected[_STEP]} under another name"
+    older = [s for s in self._steps() if s < step]
     back = f"step {max(older)}" if older else "the start"
     raise errors.UserError(
-      f"checkpoint {folder} is damaged (file {bad[0]}): move that folder away"
-      f" to go on from {back}"
+      f"checkpoint {folder} {wrong}: move that folder away to go on from {back}"
     )
 
   def _check_shapes(self, step: int, like: Any) -> None:
@@ -201,9 +249,18 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
   }
 
 
+def _reason(error: Exception) -> str:
+  """What went wrong with a file, without TensorStore's path down to it."""
+  text = re.split(r" \[\w+=|\n", str(error))[0]
+  return text.rsplit('": ', 1)[-1]
+
+
 def _checksums(folder: pathlib.Path) -> dict[str, int]:
-  """CRC-32 of every file of a checkpoint but the one that lists them."""
-  sums = {}
+  """CRC-32 of every file of a checkpoint but the one that lists them.
+
+  And its step, by the name of its folder.
+  """
+  sums = {_STEP: int(folder.name)}
   for path in sorted(p for p in folder.rglob("*") if p.is_file()):
     if path.name == _CHECKSUMS:
       continue

@@ -94,7 +94,7 @@ _POSITIVE = {
 # What the letters of a shape count.
 _COUNTED = {"B": "rows", "T": "tokens", "K": "candidates"}
 # Rounding may lift the log-probability of a certain token a little above 0.
-_ROUNDING = 1e-4
+ROUNDING = 1e-4
 
 
 def has_rows(name: str, value: jax.Array) -> bool:
@@ -246,10 +246,10 @@ def _check_values(name: str, value: np.ndarray, inside: np.ndarray) -> None:
     remedy = (
       "log-probabilities are at most 0; pass neither probabilities nor logits"
     )
-    _require(name, value, (value <= _ROUNDING) | ~inside, remedy)
+    _require(name, value, (value <= ROUNDING) | ~inside, remedy)
   if name.endswith("entropies"):
     remedy = "entropies are at least 0 nats"
-    _require(name, value, (value >= -_ROUNDING) | ~inside, remedy)
+    _require(name, value, (value >= -ROUNDING) | ~inside, remedy)
   if name.endswith("_mask") or name == "valid":
     _require(name, value, value >= 0, "masks are 0 or positive")
 

@@ -203,7 +203,7 @@ def _rounds(x: _Instruction, computations, found) -> int | None:
   """
   rounds = []
   for places, bound in _counters(x, computations).items():
-    values = found[x.operands[0]]
+    values = _origin(x.operands[0], found)
     starts = [
       _at_the_end(found.get(values.operands[i]), computations, found)
       for i in places
@@ -224,13 +224,13 @@ def _counters(x: _Instruction, computations) -> dict[frozenset[int], int]:
   counters = {}
   for y in condition:
     if y.opcode == "compare" and "direction=LT" in y.rest:
-      counter, bound = map(by_name.get, y.operands)
+      counter, bound = (_origin(name, by_name) for name in y.operands)
       if not counter or not bound or bound.opcode != "constant":
         continue
       parts = [counter]
       if counter.opcode == "add":
-        parts = [by_name[name] for name in counter.operands]
-      if all(part.opcode == "get-tuple-element" for part in parts):
+        parts = [_origin(name, by_name) for name in counter.operands]
+      if all(x and x.opcode == "get-tuple-element" for x in parts):
         places = frozenset(map(_place, parts))
         if sum(_step(body, place) for place in places) == 1:
           counters[places] = int(bound.operands[0])
@@ -240,17 +240,25 @@ def _counters(x: _Instruction, computations) -> dict[frozenset[int], int]:
 def _step(body: list[_Instruction], place: int) -> float:
   """What a round adds to a place of the loop's tuple; NaN where not clear."""
   by_name = {y.name: y for y in body}
-  new = by_name.get(body[-1].operands[place])
+  new = _origin(body[-1].operands[place], by_name)
   is_old = lambda y: (
     y and y.opcode == "get-tuple-element" and _place(y) == place
   )
   if is_old(new):
     return 0
   if new and new.opcode == "add":
-    left, right = map(by_name.get, new.operands)
+    left, right = (_origin(name, by_name) for name in new.operands)
     if is_old(left) and right and right.opcode == "constant":
       return int(right.operands[0])
   return math.nan
+
+
+def _origin(name: str, by_name) -> _Instruction | None:
+  """What a value is a copy of, or itself."""
+  value = by_name.get(name)
+  while value and value.opcode == "copy":
+    value = by_name.get(value.operands[0])
+  return value
 
 
 def _at_the_end(value, computations, found) -> int | None:
@@ -271,7 +279,8 @@ def _at_the_end(value, computations, found) -> int | None:
   loop, place = operands[0], _place(value)
   if loop.opcode != "while":
     return None
-  start = lambda place: ends(found.get(found[loop.operands[0]].operands[place]))
+  values = _origin(loop.operands[0], found)
+  start = lambda place: ends(found.get(values.operands[place]))
   if _step(computations[_called(loop, "body")], place) == 0:
     return start(place)
   for places, bound in _counters(loop, computations).items():

@@ -6,22 +6,25 @@ from typing import Any, NamedTuple
 
 from rlvr_jax import binding
 from rlvr_jax import checkpoints
+from rlvr_jax import consistency as consistency_lib
 from rlvr_jax import curriculum
 from rlvr_jax import curriculum_checks
-from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import hooks
 from rlvr_jax import names
+from rlvr_jax import numerics as numerics_lib
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import partition_head
 from rlvr_jax import parts
 from rlvr_jax import pretrained as pretrained_lib
+from rlvr_jax import rewards
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import teaching
 from rlvr_jax import update
 from rlvr_jax import verbalization
+from rlvr_jax import verification
 from rlvr_jax import warm_start
 from rlvr_jax.data import replay as replay_lib
 from rlvr_jax.data import selection
@@ -74,6 +77,12 @@ class Run:
   replay: replay_lib.ReplayConfig = replay_lib.ReplayConfig()
   # Dynamic sampling.
   refill: refill_lib.RefillConfig = refill_lib.RefillConfig()
+  # A loss or gradient that is not finite.
+  numerics: numerics_lib.NumericsConfig = numerics_lib.NumericsConfig()
+  # What has to agree before the run goes on.
+  consistency: consistency_lib.ConsistencyConfig = (
+    consistency_lib.ConsistencyConfig()
+  )
 
 
 class Experiment(NamedTuple):
@@ -91,29 +100,40 @@ def load(config: Mapping[str, Any]) -> Experiment:
     config: nested dict, as `ConfigDict.to_dict()` gives it.
 
   Raises:
-    errors.UserError: one sentence that names the key, the value and the
-      remedy.
+    errors.UserError: a sentence for everything that is wrong, which names the
+      key, the value and the remedy.
   """
   config = pretrained_lib.with_shape(config)
+  problems = settings.Problems()
   run_keys = [field.name for field in dataclasses.fields(Run)]
   chosen = [
     names.last(name) for hook in hooks.MANY for name in config.get(hook, ())
   ]
   known = (*run_keys, *hooks.ROOMS, *chosen, "scalars", "selection")
   for key in config:
-    if key not in known:
-      raise errors.UserError(
-        f"config.{key} is read by nothing: {names.did_you_mean(key, known)}"
-      )
-  run = settings.typed(
-    Run, {key: config[key] for key in run_keys if key in config}, "config"
-  )
-  experiment = Experiment(
-    run, objective_lib.bind(config), _bind_selection(config)
-  )
-  _check(experiment)
-  curriculum_checks.check(*experiment, make_curriculum(experiment))
-  teaching.check(run, experiment.method)
+    problems.require(
+      key in known,
+      f"config.{key} is read by nothing: {names.did_you_mean(key, known)}",
+    )
+  run = method = select = None
+  with problems.noted():
+    blocks = {key: config[key] for key in run_keys if key in config}
+    run = settings.typed(Run, blocks, "config")
+  with problems.noted():
+    method = objective_lib.bind(config)
+  with problems.noted():
+    select = _bind_selection(config)
+  if run:
+    _check_run(run, problems)
+  problems.check()
+  experiment = Experiment(run, method, select)
+  _check_method(run, method, problems)
+  _check_splits(run, problems)
+  with problems.noted():
+    curriculum_checks.check(*experiment, make_curriculum(experiment))
+  with problems.noted():
+    teaching.check(run, experiment.method)
+  problems.check()
   return experiment
 
 
@@ -151,15 +171,13 @@ def make_curriculum(experiment: Experiment) -> curriculum.Curriculum:
   )
 
 
-def _check(experiment: Experiment) -> None:
-  """What no block can know alone."""
-  run, method, _ = experiment
-  samples = run.rollout.num_generations
+def _check_run(run: Run, problems: settings.Problems) -> None:
+  """Numbers that blocks cannot bound, and what they have to agree on."""
   positive = {
     "seed": run.seed + 1,
     "num_steps": run.num_steps,
     "prompts_per_step": run.prompts_per_step,
-    "rollout.num_generations": samples,
+    "rollout.num_generations": run.rollout.num_generations,
     "rollout.completion_tokens": run.rollout.completion_tokens,
     "data.prompt_tokens": run.data.prompt_tokens,
     "updates.num_minibatches": run.updates.num_minibatches,
@@ -178,46 +196,55 @@ def _check(experiment: Experiment) -> None:
   }
   for name, value in positive.items():
     least = 0 if name == "seed" else 1
-    settings.require(
+    problems.require(
       value >= 1,
       f"config.{name} is {value - (name == 'seed')}: set it to {least} or more",
     )
-  settings.require(
+  problems.require(
     run.rollout.temperature > 0,
     f"config.rollout.temperature is {run.rollout.temperature}: training needs"
     " samples, set it above 0",
   )
-  settings.require(
+  problems.require(
     not run.evaluation.suppresses_markers or run.epistemic is not None,
     "config.evaluation.suppresses_markers is True, but config.epistemic names"
     " no markers: set its preset or words",
   )
+  _check_data(run, problems)
+
+
+def _check_method(
+  run: Run, method: objective_lib.Objective, problems: settings.Problems
+) -> None:
+  samples = run.rollout.num_generations
   bound = sum(objective_lib.functions(method).values(), ())
   for part in bound:
-    settings.require(
+    problems.require(
       "group_ids" not in part.field_names or samples > 1,
       f"config.rollout.num_generations is {samples}, but {part.name} compares"
       " the samples of a prompt with each other: set it to 2 or more",
     )
-  _check_data(run)
-  _check_splits(run)
 
 
-def _check_data(run: Run) -> None:
-  settings.require(
+def _check_data(run: Run, problems: settings.Problems) -> None:
+  verifier = run.data.verifier
+  with problems.noted():
+    if not verification.reads_texts(verifier):
+      names.resolve("config.data.verifier", verifier, rewards)
+  problems.require(
     (run.data.files is None) == (run.pretrained is None),
     f"config.data.files is {run.data.files}, and config.pretrained"
     f" {run.pretrained}: a tokenizer is what reads files, so give both or"
     " neither",
   )
-  settings.require(
+  problems.require(
     run.data.files is None or run.warm_start.num_steps == 0,
     f"config.warm_start.num_steps is {run.warm_start.num_steps}, but problems"
     " from files have no demonstrations to imitate: set it to 0",
   )
 
 
-def _check_splits(run: Run) -> None:
+def _check_splits(run: Run, problems: settings.Problems) -> None:
   devices, head = run.mesh.data * run.mesh.fsdp, run.log_partition
   for name, value in (
     ("prompts_per_step", run.prompts_per_step),
@@ -229,7 +256,7 @@ def _check_splits(run: Run) -> None:
     ("warm_start.batch_size", run.warm_start.batch_size),
     ("teacher.rows_per_pass", run.teacher.rows_per_pass if run.teacher else 0),
   ):
-    settings.require(
+    problems.require(
       value % devices == 0,
       f"config.{name} is {value}, which the {devices} row shards of the mesh"
       f" (data {run.mesh.data} x fsdp {run.mesh.fsdp}) do not divide: choose"
@@ -237,12 +264,12 @@ def _check_splits(run: Run) -> None:
     )
   for name in ("num_heads", "num_kv_heads", "mlp_width", "vocab_size"):
     value = getattr(run.model, name)
-    settings.require(
+    problems.require(
       value % run.mesh.tensor == 0,
       f"config.model.{name} is {value}, which config.mesh.tensor"
       f" ({run.mesh.tensor}) does not divide: choose a divisor",
     )
-  settings.require(
+  problems.require(
     run.prompts_per_step % run.updates.num_minibatches == 0,
     f"config.updates.num_minibatches is {run.updates.num_minibatches}, which"
     f" does not divide prompts_per_step ({run.prompts_per_step}): choose a"
@@ -250,7 +277,7 @@ def _check_splits(run: Run) -> None:
   )
   prompts = run.prompts_per_step // run.updates.num_minibatches
   samples = run.rollout.num_generations
-  settings.require(
+  problems.require(
     parts.even_division(run.updates.num_micro_batches, prompts, samples)
     is not None,
     f"config.updates.num_micro_batches is {run.updates.num_micro_batches},"

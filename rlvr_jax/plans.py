@@ -1,6 +1,7 @@
 """What the compiler says of a step's programs, as tables and as JSON."""
 
 import dataclasses
+import json
 from typing import Any
 
 from rlvr_jax import chips
@@ -30,6 +31,22 @@ class Plan:
   compile_secs: float = 0.0
   costs: costs_lib.Costs | None = None
   largest: tuple[tuple[float, str], ...] = ()
+
+
+def to_json(x: Plan) -> str:
+  """A plan, whole."""
+  return json.dumps(dataclasses.asdict(x))
+
+
+def from_json(text: str) -> Plan:
+  """What `to_json` was given."""
+  x = json.loads(text)
+  costs = x.pop("costs")
+  if costs:
+    costs["transfers"] = tuple(map(tuple, costs["transfers"]))
+    costs = costs_lib.Costs(**costs)
+  largest = tuple(map(tuple, x.pop("largest")))
+  return Plan(**x, costs=costs, largest=largest)
 
 
 def table(found: list[Plan], memory_gib: float | None) -> str:

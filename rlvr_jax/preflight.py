@@ -19,11 +19,12 @@ A topology is of whole hosts: for a single chip take the smallest, and leave the
 mesh at 1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -69,9 +70,11 @@ _FULL_EFFORT = flags.DEFINE_bool(
   "Wait for the machine code too, many minutes for a large update: shows that"
   " every kernel compiles.",
 )
+_PROGRAM = flags.DEFINE_string(
+  "program", "", "The one program to plan; its plan goes to --json as it is."
+)
 _GIB = 2**30
 STATUS_DOES_NOT_FIT = 1
-_THREAD = "compiler"
 # What a step calls once and that takes neither time nor memory.
 _SMALL = ("plan", "pool")
 
@@ -104,19 +107,17 @@ def devices_of(topology: str) -> list[jax.Device]:
   return list(found.devices)
 
 
-def plans(
+def calls(
   experiment: experiment_lib.Experiment,
   mesh: jax.sharding.Mesh,
   num_prompts: int,
-  waits: bool = True,
-) -> Iterator[plans_lib.Plan]:
-  """Compiles a step's programs for a mesh, one after another.
+) -> dict[str, tracing.Call]:
+  """A step's programs that take time or memory, by name.
 
   Args:
     experiment: what is to be run; its problems are from files.
     mesh: of devices that need not exist.
     num_prompts: training problems.
-    waits: see `plan`.
 
   Raises:
     errors.UserError: if the problems are not from files.
@@ -125,15 +126,45 @@ def plans(
   settings.require(
     verification.reads_texts(run.data.verifier),
     f"config.data.verifier is {run.data.verifier!r}, of a task that is built"
-    " where it runs: such a run takes less than its preflight, so start it",
+    " where it runs: preflight is for problems from files",
   )
   task = unread.task(run.data, run.model.vocab_size, num_prompts)
   judge = lambda rollouts: jnp.zeros(rollouts.valid.shape, jnp.int32)
   programs = programs_lib.make_programs(experiment, task, mesh, judge)
-  calls = tracing.trace(programs)
-  for name, call in calls.items():
-    if name not in _SMALL:
-      yield plan(name, call, waits)
+  traced = tracing.trace(programs)
+  return {name: x for name, x in traced.items() if name not in _SMALL}
+
+
+def plans_apart(
+  names: Iterable[str], overrides: Sequence[str] = ()
+) -> Iterator[plans_lib.Plan]:
+  """Plans of this program's flags, each made by a process of its own.
+
+  Machine code of one program may still be written when the next is compiled,
+  and two compilations at a time have ended a TPU's compiler by a segfault.
+
+  Args:
+    names: of the programs.
+    overrides: further flags.
+
+  Raises:
+    errors.UserError: if a process ended without a plan.
+  """
+  for name in names:
+    with tempfile.TemporaryDirectory() as folder:
+      out = pathlib.Path(folder) / "plan.json"
+      command = [sys.executable, "-m", "rlvr_jax.preflight", *sys.argv[1:]]
+      own = [*overrides, "--fit=", f"--program={name}", f"--json={out}"]
+      done = subprocess.run(
+        [*command, *own], capture_output=True, text=True, check=False
+      )
+      if not out.exists():
+        told = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise errors.UserError(
+          f"{name} could not be compiled, status {done.returncode}:"
+          f" {told[-1].removeprefix('error: ')}"
+        )
+      yield plans_lib.from_json(out.read_text())
 
 
 def plan(name: str, call: tracing.Call, waits: bool = True) -> plans_lib.Plan:
@@ -179,7 +210,7 @@ def _compiled(
     except jax.errors.JaxRuntimeError as error:
       failures.append(error)
 
-  thread = threading.Thread(target=compile_all, name=_THREAD, daemon=True)
+  thread = threading.Thread(target=compile_all, daemon=True)
   thread.start()
   while thread.is_alive() and (waits or not _is_planned(folder)):
     thread.join(timeout=0.2)
@@ -268,7 +299,6 @@ def fitted(
   name: str,
   mesh: jax.sharding.Mesh,
   memory_gib: float | None,
-  waits: bool,
 ) -> int | None:
   """The value of a setting that fits best; None where none does.
 
@@ -277,7 +307,6 @@ def fitted(
     name: out of `fitting.SETTINGS`.
     mesh: as in `plans`.
     memory_gib: of a device.
-    waits: see `plan`.
   """
 
   def fits_at(value: int) -> bool | None:
@@ -288,9 +317,8 @@ def fitted(
     except errors.UserError:
       # A number of passes that does not split the batch evenly.
       return None
-    found = plans(experiment, mesh, _PROMPTS.value, waits)
-    if name == "updates.num_micro_batches":
-      found = (x for x in found if x.name == "train_step")
+    only = "train_step" if name == "updates.num_micro_batches" else ""
+    found = _plans(experiment, mesh, only, [f"--config.{name}={value}"])
     # Stops at the first that does not fit.
     is_fit = all(plans_lib.fits([x], memory_gib) for x in found)
     said = "fits" if is_fit else "does not fit"
@@ -305,6 +333,33 @@ def fitted(
   return fitting.fewest(fits_at, rows)
 
 
+def _plans(
+  experiment: experiment_lib.Experiment,
+  mesh: jax.sharding.Mesh,
+  only: str = "",
+  overrides: Sequence[str] = (),
+) -> Iterator[plans_lib.Plan]:
+  """The plans of all programs, or of one."""
+  found = calls(experiment, mesh, _PROMPTS.value)
+  chosen = {k: x for k, x in found.items() if only in ("", k)}
+  if _waits():
+    return (plan(name, call) for name, call in chosen.items())
+  return plans_apart(chosen, overrides)
+
+
+def _waits() -> bool:
+  return _FULL_EFFORT.value or not _TOPOLOGY.value
+
+
+def _write_plan(experiment, mesh) -> None:
+  """Plans one program, and leaves its machine code alone."""
+  found = calls(experiment, mesh, _PROMPTS.value)
+  planned = plan(_PROGRAM.value, found[_PROGRAM.value], waits=False)
+  pathlib.Path(_JSON.value).write_text(plans_lib.to_json(planned))
+  sys.stdout.flush()
+  os._exit(0)
+
+
 def main() -> None:
   """Compiles and reports."""
   config = launch.config(_CONFIG)
@@ -317,9 +372,10 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     # A program for devices that are not there is not read back from disk.
     jax.config.update("jax_enable_compilation_cache", False)
-  waits = _FULL_EFFORT.value or not _TOPOLOGY.value
   devices = devices_of(_TOPOLOGY.value) if _TOPOLOGY.value else jax.devices()
   mesh = sharding.make_mesh(run.mesh, devices)
+  if _PROGRAM.value:
+    _write_plan(experiment, mesh)
   kind = devices[0].device_kind
   chip = chips.CHIPS.get(kind)
   memory_gib = chip.memory_gib if chip else None
@@ -329,8 +385,9 @@ def main() -> None:
     + f", mesh {dict(mesh.shape)}",
     flush=True,
   )
+  overrides = []
   if _FIT.value:
-    value = fitted(config, _FIT.value, mesh, memory_gib, waits)
+    value = fitted(config, _FIT.value, mesh, memory_gib)
     settings.require(
       value is not None,
       f"no {_FIT.value} fits on {_TOPOLOGY.value or kind}: take more devices,"
@@ -339,8 +396,9 @@ def main() -> None:
     print(f"fits with --config.{_FIT.value}={value}", flush=True)
     config = fitting.with_setting(config, _FIT.value, value)
     experiment = experiment_lib.load(config)
+    overrides = [f"--config.{_FIT.value}={value}"]
   found = []
-  for x in plans(experiment, mesh, _PROMPTS.value, waits):
+  for x in _plans(experiment, mesh, overrides=overrides):
     found.append(x)
     print(f"compiled {x.name} in {x.compile_secs:.0f} s", flush=True)
   print(plans_lib.table(found, memory_gib))
@@ -358,12 +416,7 @@ def main() -> None:
       "programs": [plans_lib.record(x, chip) for x in found],
     }
     pathlib.Path(_JSON.value).write_text(json.dumps(report, indent=1) + "\n")
-  status = 0 if is_fit else STATUS_DOES_NOT_FIT
-  if any(x.daemon and x.name == _THREAD for x in threading.enumerate()):
-    # Machine code that is still being written has no use.
-    sys.stdout.flush()
-    os._exit(status)
-  sys.exit(status)
+  sys.exit(0 if is_fit else STATUS_DOES_NOT_FIT)
 
 
 if __name__ == "__main__":

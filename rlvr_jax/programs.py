@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from rlvr_jax import checkpoints
 from rlvr_jax import collect as collect_lib
+from rlvr_jax import consistency
 from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
@@ -75,6 +76,9 @@ class Programs(NamedTuple):
     train_step: (state, rollouts, replayed) -> (state, metrics); donates state.
     take: (prompts of a split, indices) -> PromptBatch.
     decode: (params, PromptBatch) -> what an evaluation sums up.
+    outcomes: (rollouts) -> what a verifier on device says, i32[B]; None for one
+      of texts.
+    layout_gaps: (params, rollouts) -> see `consistency.layout_gaps`.
     task: data on device.
   """
 
@@ -95,6 +99,8 @@ class Programs(NamedTuple):
   train_step: Callable[..., Any]
   take: Callable[..., Any]
   decode: Callable[..., Any]
+  outcomes: Callable[..., Any] | None
+  layout_gaps: Callable[..., Any]
   task: tasks.Task
 
 
@@ -332,6 +338,22 @@ def make_programs(
       evaluation.summed_up,
       (params, rows),
       whole,
+    ),
+    outcomes=verify
+    and jax.jit(
+      lambda rollouts: rewards.device_outcomes(rollouts, verify),
+      in_shardings=rows,
+      out_shardings=whole,
+    ),
+    layout_gaps=jax.jit(
+      functools.partial(
+        consistency.layout_gaps,
+        model=model,
+        temperature=run.rollout.temperature,
+        num_parts=run.updates.num_minibatches * run.updates.num_micro_batches,
+      ),
+      in_shardings=(params, rows),
+      out_shardings=whole,
     ),
     task=_on_device(task, whole),
   )

@@ -8,6 +8,7 @@ import jax
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import hosts
+from rlvr_jax import numerics
 from rlvr_jax import verbalization
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.metrics import epistemic
@@ -60,7 +61,9 @@ class Record:
         " step of the newest checkpoint: put the file back, or start anew in"
         " another folder"
       )
+    self.skipped_in_a_row = numerics.skipped_in_a_row(lines)
     self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
+    self.folder = folder
     self._metrics = lines_file(folder / workdir_lib.METRICS, last)
     self._samples = lines_file(folder / workdir_lib.SAMPLES, last)
     self._timing = lines_file(folder / workdir_lib.TIMING, last)
@@ -112,6 +115,9 @@ class Record:
       line["ood_minus_id"] = gap
       self._first_gap = gap if self._first_gap is None else self._first_gap
       line["ood_minus_id_vs_step0"] = gap - self._first_gap
+    self.skipped_in_a_row = numerics.skipped_in_a_row([line]) and (
+      self.skipped_in_a_row + 1
+    )
     self._metrics.write(line)
     self._timing.write({"step": step} | secs)
     self._reward = metrics.get("train/reward", 0.0)

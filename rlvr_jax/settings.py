@@ -5,13 +5,44 @@ block, so that an unknown, missing or mistyped key cannot slip through, and no
 key can go unread.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import dataclasses
 import types
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlvr_jax import errors
 from rlvr_jax import names
+
+
+class Problems:
+  """What is wrong with a config, gathered so that all is told at once.
+
+  Example: problems = Problems(); with problems.noted(): check(a);
+  with problems.noted(): check(b); problems.check().
+  """
+
+  def __init__(self):
+    self._found: list[str] = []
+
+  @contextlib.contextmanager
+  def noted(self) -> Iterator[None]:
+    """A block whose mistake is noted, and ends that block alone."""
+    try:
+      yield
+    except errors.UserError as error:
+      self._found.extend(error.args)
+
+  def require(self, condition: bool, message: str) -> None:
+    """Notes a message unless the condition holds."""
+    if not condition:
+      self._found.append(message)
+
+  def check(self) -> None:
+    """Raises a UserError of everything noted, if there is anything."""
+    if self._found:
+      # Two blocks may stumble over one mistake.
+      raise errors.UserError(*dict.fromkeys(self._found))
 
 
 def typed(cls: type, block: Mapping[str, Any], path: str) -> Any:
@@ -24,27 +55,31 @@ def typed(cls: type, block: Mapping[str, Any], path: str) -> Any:
     path: of the block, for messages, such as "config.rollout".
 
   Raises:
-    errors.UserError: naming the first key that is unknown, missing or of the
-      wrong type.
+    errors.UserError: naming every key that is unknown, missing or of the wrong
+      type.
   """
   if not isinstance(block, Mapping):
     raise errors.UserError(f"{path} is {block!r}: give a dict of settings")
+  problems = Problems()
   fields = {field.name: field for field in dataclasses.fields(cls)}
   for key in block:
-    if key not in fields:
-      raise errors.UserError(
-        f"{path} has no key {key!r}: {names.did_you_mean(key, fields)}"
-      )
+    problems.require(
+      key in fields,
+      f"{path} has no key {key!r}: {names.did_you_mean(str(key), fields)}",
+    )
   for name, field in fields.items():
-    if name not in block and field.default is dataclasses.MISSING:
-      raise errors.UserError(f"{path}.{name} is missing: set it")
-  hints = get_type_hints(cls)
-  return cls(
-    **{
-      key: _value(hints[key], value, f"{path}.{key}")
-      for key, value in block.items()
-    }
-  )
+    problems.require(
+      name in block
+      or field.default is not dataclasses.MISSING
+      or field.default_factory is not dataclasses.MISSING,
+      f"{path}.{name} is missing: set it",
+    )
+  hints, values = get_type_hints(cls), {}
+  for key in [key for key in block if key in fields]:
+    with problems.noted():
+      values[key] = _value(hints[key], block[key], f"{path}.{key}")
+  problems.check()
+  return cls(**values)
 
 
 def _value(hint: type, value: Any, path: str) -> Any:

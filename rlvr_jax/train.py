@@ -6,23 +6,22 @@ Any setting can be overridden: --config.seed=3 --config.num_steps=60. Starting
 again in the same folder resumes and ends with the same numbers.
 """
 
-import math
 import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 
 from rlvr_jax import checkpoints
-from rlvr_jax import checks
 from rlvr_jax import cluster
 from rlvr_jax import compilations
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import gate
 from rlvr_jax import gather
 from rlvr_jax import hosts
 from rlvr_jax import launch
+from rlvr_jax import numerics
 from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import record as record_lib
@@ -77,7 +76,10 @@ def main() -> None:
     tasks.check_same(task)
     for note in task.notes:
       progress.say(note)
-    with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
+    is_tested = run.consistency.enabled and run.consistency.tests_verifier
+    with verification.opened(
+      run.data, run.verifier_pool, task, is_tested
+    ) as judge_texts:
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
       tracing.trace(programs)
       programs = watch.watched(programs)
@@ -115,6 +117,7 @@ def train(
     else:
       state = saved.restore(first_step, programs.train.abstract)
       progress.say(f"resuming at step {first_step}")
+    gate.before(run, programs, state)
     prompts = gather.prompts_with_embeddings(
       run, programs, None if first_step else state.params, folder
     )
@@ -162,16 +165,25 @@ def loop(
       rollouts, taught = programs.teach(state, rollouts)
       sampled |= clock.wait("teacher_secs", taught)
     if step == first_step + 1:
-      check_rollouts(rollouts, run.log_partition is not None)
+      gate.check_rollouts(rollouts, run.log_partition is not None)
+      if said := gate.check_layouts(run, programs, state, rollouts):
+        progress.say(said)
     state, updated = programs.train_step(state, rollouts, replayed)
     metrics = sampled | clock.wait("update_secs", updated)
-    check_finite(step, metrics)
+    numerics.check_possible(step, metrics)
+    skipped = ""
+    if metrics[numerics.SKIPPED]:
+      skipped = numerics.keep_skipped(
+        step, metrics, rollouts, replayed, record.folder
+      )
+      progress.say(skipped)
     evaluated = {}
     if step % run.evaluation.every_steps == 0 or step == run.num_steps:
       evaluated = evaluate_all(run, programs, state.params)
       clock.lap("evaluation_secs")
     watch.check(step)
     record.write(step, metrics, evaluated, clock.secs | watch.lap())
+    numerics.check_skipped(run.numerics, record.skipped_in_a_row, skipped)
     progress.update("training", step, run.num_steps, record.headline())
     last = step == run.num_steps or stop()
     if last or step % run.checkpoint.every_steps == 0:
@@ -284,44 +296,6 @@ def borrowed_parameters(source: str, programs: programs_lib.Programs) -> Any:
     f"config.warm_start.source is {source!r}, which holds no finished warm"
     " start: give the folder of a run that has got past it"
   )
-
-
-def check_rollouts(
-  rollouts: records.RolloutBatch, has_head: bool = False
-) -> None:
-  """Looks through the first batch of a run, before it is learned from.
-
-  Args:
-    rollouts: judged.
-    has_head: whether a head is fitted to the rewards.
-
-  Raises:
-    errors.UserError: with the field, the value and the remedy.
-  """
-  arrays = vars(hosts.whole(rollouts))
-  checks.batch({k: v for k, v in arrays.items() if isinstance(v, np.ndarray)})
-  if has_head:
-    checks.binary("rewards", arrays["rewards"])
-
-
-def check_finite(step: int, metrics: dict[str, float]) -> None:
-  """Stops a run whose loss or gradient has left the numbers.
-
-  Raises:
-    errors.UserError: with the names and values.
-  """
-  learned = ("policy/", "log_partition/")
-  bad = {
-    k: v
-    for k, v in metrics.items()
-    if k.startswith(learned) and not math.isfinite(v)
-  }
-  if bad:
-    shown = ", ".join(f"{name} = {value}" for name, value in bad.items())
-    raise errors.UserError(
-      f"step {step} gave {shown}: lower config.optimizer.learning_rate or"
-      " config.optimizer.clip_norm; the last checkpoint is untouched"
-    )
 
 
 if __name__ == "__main__":

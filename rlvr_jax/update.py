@@ -12,6 +12,7 @@ import optax
 
 from rlvr_jax import credit
 from rlvr_jax import keys
+from rlvr_jax import numerics
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import partition_head
 from rlvr_jax import parts as parts_lib
@@ -21,6 +22,8 @@ from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import scoring
 
 Fields = dict[str, jax.Array]
+# How metrics end whose largest value counts.
+_LARGEST = ("_max", numerics.IMPOSSIBLE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,7 @@ def train_step(
   old_logprobs are the live ones under stop-gradient; with more, or if credit
   reads them, they are scored by a pass of their own before the first. The same
   holds for replayed rows, whatever their age, unless they bring old_logprobs.
+  An update whose loss or gradient is not finite is left out, and counted.
 
   Args:
     state: before; donate it when compiling.
@@ -119,7 +123,10 @@ def train_step(
       measured |= {"log_partition/grad_norm": norm}
       if head.joint_clip_norm:
         grads = _clipped(grads, head.joint_clip_norm)
-    return _step(learned, opt_states, grads, optimizer, head), measured
+    is_finite = numerics.is_finite(measured)
+    measured |= {numerics.SKIPPED: 1.0 - is_finite.astype(jnp.float32)}
+    stepped = _step(learned, opt_states, grads, optimizer, head)
+    return numerics.chosen(is_finite, stepped, carry), measured
 
   carry = (
     Learned(state.params, state.log_partition),
@@ -135,7 +142,7 @@ def train_step(
     )
     (learned, opt_states), measured = lax.scan(update, carry, parts)
     metrics = {
-      name: (jnp.max if name.endswith("_max") else jnp.mean)(values)
+      name: (jnp.max if name.endswith(_LARGEST) else jnp.mean)(values)
       for name, values in measured.items()
     }
   if head and head.config.embedding == "initial":
@@ -306,7 +313,9 @@ def _gradient(
       denominators = credit.counts(method, fields)
     value, terms, told = credit.loss_and_terms(method, fields, denominators)
     sums = (value, terms, policy.token_means(fields))
-    return value, (sums, lax.stop_gradient(told | policy.row_measures(fields)))
+    told |= policy.row_measures(fields)
+    told |= {"impossible_nats": numerics.impossible_nats(fields)}
+    return value, (sums, lax.stop_gradient(told))
 
   gradient = jax.grad(loss, has_aux=True)
   num_micro_batches, buckets = config.num_micro_batches, config.length_buckets
@@ -344,6 +353,7 @@ def _gradient(
     if name != "policy"
   }
   measured |= {f"policy/{name}": mean.value() for name, mean in means.items()}
+  measured[numerics.IMPOSSIBLE] = jnp.max(rows.pop("impossible_nats"))
   summary = policy.row_summary(rows, batches[0].fields)
   return grads, measured | {f"policy/{k}": v for k, v in summary.items()}
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlvr_jax import consistency
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import names
@@ -64,7 +65,10 @@ def answer_reader(name: str) -> Callable[[str], str | None] | None:
 
 @contextlib.contextmanager
 def opened(
-  data: tasks.DataConfig, config: pool_lib.PoolConfig, task: tasks.Task
+  data: tasks.DataConfig,
+  config: pool_lib.PoolConfig,
+  task: tasks.Task,
+  is_tested: bool = True,
 ) -> Iterator[JudgeTexts | None]:
   """What judges a run's rollouts while the block lasts.
 
@@ -72,13 +76,14 @@ def opened(
     data: names the verifier.
     config: of its pool.
     task: whose vocabulary decodes completions.
+    is_tested: on right answers and on nonsense, before it judges.
 
   Yields:
     None for a verifier on device.
 
   Raises:
-    errors.UserError: if the verifier cannot be started, or cannot read one of
-      the task's answers.
+    errors.UserError: if the verifier cannot be started, cannot read one of the
+      task's answers, or does not know them.
   """
   name = data.verifier
   if not reads_texts(name):
@@ -97,6 +102,9 @@ def opened(
   with pool_lib.Pool(dataclasses.replace(config, verifier=name)) as pool:
     if data.unread_golds == "error":
       check_golds(pool, task)
+    if is_tested:
+      golds = consistency.golds_of(task.train.prompts)
+      consistency.require(consistency.pool_findings(pool, name, golds))
     yield lambda rollouts: judge(rollouts, pool, task.vocabulary)
 
 

@@ -6,6 +6,7 @@ rollout whose every token counts alike.
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -250,6 +251,11 @@ def run(
     if step % config.validate_every_steps == 0 or step == config.num_steps:
       accuracy = validate(state.params)
       loss = float(jax.device_get(metrics["policy/loss"]))
+      settings.require(
+        math.isfinite(loss),
+        f"the warm start's loss is {loss} at step {step}: lower"
+        " config.warm_start.optimizer.learning_rate",
+      )
       report(step, {"loss": loss, "pass_at_1": accuracy})
       if accuracy >= config.target_pass_at_1:
         return state, True

@@ -23,10 +23,12 @@ CHECKPOINTS = "checkpoints"
 WARM_START = "warm_start"
 EMBEDDINGS = "prompt_embeddings"
 DATA = "data"
+# Batches whose update was left out.
+SKIPPED = "skipped"
 
 # Settings that a resumed run may change: they move no number before the step
 # at which it stopped, and another mesh moves later ones by rounding alone.
-MAY_CHANGE = ("num_steps", "checkpoint", "mesh")
+MAY_CHANGE = ("num_steps", "checkpoint", "mesh", "numerics", "consistency")
 
 
 @contextlib.contextmanager

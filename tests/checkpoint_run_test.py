@@ -41,6 +41,7 @@ def _train(root, folder, *extra, devices=1, method="grpo"):
     f"--config.data.files.train.paths=('{root / 'train.jsonl'}',)",
     f"--config.data.files.test.paths=('{root / 'test.jsonl'}',)",
     "--config.data.verifier=tests.made_checkpoint:even_length",
+    "--config.consistency.tests_verifier=False",
     "--config.data.prompt_tokens=96",
     "--config.rollout.completion_tokens=12",
     "--config.prompts_per_step=8",

@@ -1,4 +1,4 @@
-"""Checkpoints: exact, whole, and damaged ones refused by name."""
+"""Checkpoints: exact, whole, of the right shape, and cut off by no kill."""
 
 import jax
 import jax.numpy as jnp
@@ -86,54 +86,6 @@ def test_an_older_step_is_refused_and_overwrites_nothing(tmp_path):
     _assert_equal(saved.restore(5, _like(_state())), _state(5))
 
 
-def _largest_file(folder):
-  files = [p for p in folder.rglob("*") if p.is_file()]
-  return max(files, key=lambda p: p.stat().st_size)
-
-
-def _truncate(file):
-  file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def _flip_a_byte(file):
-  data = bytearray(file.read_bytes())
-  data[len(data) // 2] ^= 0xFF
-  file.write_bytes(bytes(data))
-
-
-@pytest.mark.parametrize(
-  "damage", [_truncate, _flip_a_byte, lambda f: f.unlink()]
-)
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, damage):
-  state = _state()
-  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
-    saved.save(1, _state(1), {})
-    saved.save(2, state, {})
-  damage(_largest_file(tmp_path / "2"))
-  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
-    with pytest.raises(errors.UserError) as caught:
-      saved.restore(2, _like(state))
-    message = str(caught.value)
-    assert message.startswith(f"checkpoint {tmp_path / '2'} is damaged (file ")
-    assert message.endswith("move that folder away to go on from step 1")
-    assert "\n" not in message
-    # Nothing was lost: the one before is still whole.
-    _assert_equal(saved.restore(1, _like(state)), _state(1))
-
-
-def test_no_flipped_byte_goes_unnoticed(tmp_path):
-  state = _state()
-  with checkpoints.Checkpoints(tmp_path, keep=1) as saved:
-    saved.save(1, state, {})
-    for file in sorted(p for p in tmp_path.rglob("*") if p.is_file()):
-      original = file.read_bytes()
-      _flip_a_byte(file)
-      with pytest.raises(errors.UserError, match="is damaged"):
-        saved.restore(1, _like(state))
-      file.write_bytes(original)
-    _assert_equal(saved.restore(1, _like(state)), state)
-
-
 def test_a_state_of_another_shape_is_refused(tmp_path):
   state = _state()
   other = state.replace(params=state.params | {"vector": jnp.zeros(5)})
@@ -166,6 +118,7 @@ def test_a_kill_before_the_checksums_leaves_the_one_before(tmp_path):
     saved.save(1, _state(1), {})
     saved.save(2, _state(2), {})
   (tmp_path / "2" / "checksums.json").unlink()
+  (tmp_path / "saving.json").write_text("2")
   with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
     assert saved.latest_step() == 1
     saved.save(2, _state(2), {})

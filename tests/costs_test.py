@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec
 import pytest
 
 from rlvr_jax import costs
+from rlvr_jax import ops
 from rlvr_jax import preflight
 from rlvr_jax import sharding
 
@@ -38,6 +39,23 @@ def test_a_loop_counts_as_often_as_it_runs(tmp_path):
   assert found.flops == 3 * _LAYERS * product
   arrays = 2 * _ROWS * _WIDTH + _WIDTH * _WIDTH
   assert found.product_bytes == 3 * _LAYERS * arrays * 4
+  assert found.transfer_bytes == {} and found.num_unknown == 0
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_a_loop_that_each_device_runs_for_its_rows_counts_too(tmp_path, tensor):
+  mesh = sharding.make_mesh(sharding.MeshConfig(data=2, tensor=tensor))
+  layers = lambda weights, x: lax.scan(
+    lambda x, w: (jnp.tanh(x @ w), None), x, weights
+  )[0]
+  found = _counted(
+    tmp_path,
+    ops.each(layers, sharding.partition(mesh), num_shared=1),
+    _floats(_LAYERS, _WIDTH, _WIDTH),
+    _floats(2 * _ROWS, _WIDTH),
+    in_shardings=(sharding.replicated(mesh), sharding.row_sharding(mesh)),
+  )
+  assert found.flops == _LAYERS * 2 * _ROWS * _WIDTH * _WIDTH
   assert found.transfer_bytes == {} and found.num_unknown == 0
 
 

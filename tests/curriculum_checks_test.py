@@ -290,9 +290,8 @@ def test_parts_can_be_left_out(changes, without):
 def test_parts_that_do_not_fit_are_refused(changes, without, message):
   with pytest.raises(errors.UserError) as caught:
     _load(changes, without)
-  found = str(caught.value)
-  assert found.startswith(message)
-  assert "\n" not in found
+  assert caught.value.args[0].startswith(message)
+  assert not any("\n" in problem for problem in caught.value.args)
 
 
 def test_verdicts_are_verdicts():

@@ -16,6 +16,8 @@ from tests import within_processes
 _SMALL = [
   "--config=experiments/grpo.py:tiny",
   "--config.data.verifier=tests.testing:low_first_token_outcomes",
+  # Which takes nonsense for right.
+  "--config.consistency.tests_verifier=False",
   "--config.model.width=16",
   "--config.model.mlp_width=24",
   "--config.model.num_layers=1",
@@ -191,6 +193,7 @@ def test_two_processes_judge_texts_like_one(tmp_path):
     f"--config.data.files.train.paths=('{tmp_path / 'train.jsonl'}',)",
     f"--config.data.files.test.paths=('{tmp_path / 'test.jsonl'}',)",
     "--config.data.verifier=tests.made_checkpoint:even_length",
+    "--config.consistency.tests_verifier=False",
     "--config.data.prompt_tokens=96",
     "--config.rollout.completion_tokens=12",
     "--config.mesh.data=2",

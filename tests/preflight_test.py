@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 
 import jax
 from jax.experimental import topologies
@@ -45,7 +46,8 @@ def _plans(**mesh):
   on = sharding.make_mesh(experiment.run.mesh)
   # Optax mixes integers and floats inside Adam.
   with jax.numpy_dtype_promotion("standard"):
-    found = list(preflight.plans(experiment, on, num_prompts=100))
+    calls = preflight.calls(experiment, on, num_prompts=100)
+    found = [preflight.plan(name, call) for name, call in calls.items()]
   return {plan.name: plan for plan in found}
 
 
@@ -106,6 +108,17 @@ def test_split_parameters_take_less_of_each_device():
   assert of(split) < of(whole) / 2
 
 
+def test_a_plan_travels_between_processes():
+  for plan in (*_plans(fsdp=2, tensor=2).values(), plans.Plan("x", 1.0, None)):
+    assert plans.from_json(plans.to_json(plan)) == plan
+
+
+def test_a_process_that_ends_without_a_plan_is_told_of(monkeypatch):
+  monkeypatch.setattr(sys, "argv", ["preflight", "--config=nowhere.py"])
+  with pytest.raises(errors.UserError, match="collect could not .* status 2: "):
+    next(preflight.plans_apart(["collect"]))
+
+
 def test_what_does_not_fit_is_told():
   plan = plans.Plan("train_step", 1.0, 17.0)
   assert plans.fits([plan], 32.0) and plans.fits([plan], None)
@@ -146,7 +159,7 @@ def test_a_task_that_is_built_where_it_runs_needs_no_preflight():
   run = dataclasses.replace(experiment.run, data=data)
   with pytest.raises(errors.UserError, match="'countdown_outcomes', of a task"):
     mesh = sharding.make_mesh(run.mesh)
-    list(preflight.plans(experiment._replace(run=run), mesh, 100))
+    preflight.calls(experiment._replace(run=run), mesh, 100)
 
 
 def test_memory_is_known_of_tpus():

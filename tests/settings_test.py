@@ -46,8 +46,33 @@ def test_a_good_block_is_filled():
 def test_a_bad_block_is_refused_in_one_sentence(block, start):
   with pytest.raises(errors.UserError) as caught:
     settings.typed(_Block, block, "config.b")
-  assert str(caught.value).startswith(start)
-  assert "\n" not in str(caught.value)
+  assert caught.value.args[0].startswith(start)
+  assert not any("\n" in problem for problem in caught.value.args)
+
+
+def test_all_that_is_wrong_with_a_block_is_told_at_once():
+  with pytest.raises(errors.UserError) as caught:
+    settings.typed(_Block, {"stepz": 1, "inner": {"rate": "x"}}, "config.b")
+  assert str(caught.value) == (
+    "3 settings are wrong:"
+    "\n  config.b has no key 'stepz': did you mean 'steps'?"
+    " choose one of flag, inner, name, steps"
+    "\n  config.b.steps is missing: set it"
+    "\n  config.b.inner.rate is 'x', a str: it takes a float"
+  )
+
+
+def test_problems_are_noted_and_told_once():
+  problems = settings.Problems()
+  problems.check()
+  for _ in range(2):
+    with problems.noted():
+      raise errors.UserError("the same")
+  problems.require(True, "fine")
+  problems.require(False, "another")
+  with pytest.raises(errors.UserError) as caught:
+    problems.check()
+  assert caught.value.args == ("the same", "another")
 
 
 def test_require_raises_its_message():

@@ -17,6 +17,7 @@ from rlvr_jax import cluster
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import launch
+from rlvr_jax import numerics
 from rlvr_jax import sharding
 
 
@@ -29,14 +30,14 @@ def fail_on_one():
   """The training program, but that its second process fails at step 3."""
   from rlvr_jax import train
 
-  checked = train.check_finite
+  checked = numerics.check_possible
 
-  def check_finite(step, metrics):
+  def check_possible(step, metrics):
     checked(step, metrics)
     if step == 3 and not hosts.is_first():
       raise errors.UserError("a mistake of one process")
 
-  train.check_finite = check_finite
+  numerics.check_possible = check_possible
   launch.run(train.main)
 
 

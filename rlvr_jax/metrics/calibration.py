@@ -68,7 +68,9 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
 
   Returns:
     error: mean |estimate - share right|, the estimate clipped to [0, 1].
-    excess_error: the same less what counting noise gives a perfect estimate;
+    bias: mean of estimate - share right, likewise clipped: a head that is left
+      behind has one.
+    excess_error: the error less what counting noise gives a perfect estimate;
       about 0 for one, and never far below.
     rank_correlation: Spearman's, over prompts.
     outside_frac: share of estimates outside [0, 1].
@@ -91,6 +93,7 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
   error = jnp.abs(clipped - accuracy)
   found = {
     "error": mean(error),
+    "bias": mean(clipped - accuracy),
     "excess_error": mean(error - counting_error(clipped, samples)),
     "rank_correlation": rank_correlation(estimates, accuracy, weights),
     "outside_frac": mean((clipped != estimates).astype(jnp.float32)),

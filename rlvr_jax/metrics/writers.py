@@ -1,5 +1,7 @@
 """The record of a run: one JSON line a step, safe against any kill."""
 
+from collections.abc import Iterator
+import contextlib
 import json
 import math
 import os
@@ -35,17 +37,39 @@ class JsonLines:
     self.close()
 
   def close(self) -> None:
-    """Closes the file."""
-    self._file.close()
+    """Closes the file; what could not be written before is given up."""
+    with contextlib.suppress(OSError):
+      self._file.close()
 
   def write(self, line: dict[str, Any]) -> None:
-    """Appends one object; it survives the process from here on."""
-    self._file.write(_dump(line))
-    self._file.flush()
+    """Appends one object; it survives the process from here on.
+
+    Raises:
+      errors.UserError: if the disk does not take it.
+    """
+    with self._told():
+      self._file.write(_dump(line))
+      self._file.flush()
 
   def sync(self) -> None:
-    """Makes all lines survive the machine too; call before a checkpoint."""
-    _to_disk(self._file)
+    """Makes all lines survive the machine too; call before a checkpoint.
+
+    Raises:
+      errors.UserError: as `write`.
+    """
+    with self._told():
+      _to_disk(self._file)
+
+  @contextlib.contextmanager
+  def _told(self) -> Iterator[None]:
+    try:
+      yield
+    except OSError as error:
+      raise errors.UserError(
+        f"{self._path} could not be written ({error.strerror}): free some space"
+        " and start the same command again, which goes on from the last"
+        " checkpoint"
+      ) from error
 
 
 class NoLines:

@@ -46,6 +46,18 @@ class RopeScaling:
     )
 
 
+# Settings of a model that count something.
+_SIZES = (
+  "vocab_size",
+  "num_layers",
+  "width",
+  "num_heads",
+  "num_kv_heads",
+  "head_dim",
+  "mlp_width",
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
   """Shape of a decoder of the Llama, Qwen2, Qwen3 and OLMo 3 kind.
@@ -100,6 +112,16 @@ class ModelConfig:
   def __post_init__(self):
     _one_of("model.qk_norm", self.qk_norm, QK_NORMS)
     _one_of("model.attention", self.attention, ATTENTIONS)
+    for name in _SIZES:
+      value = getattr(self, name)
+      settings.require(
+        value >= 1, f"config.model.{name} is {value}: set it to 1 or more"
+      )
+    settings.require(
+      self.head_dim % 2 == 0,
+      f"config.model.head_dim is {self.head_dim}: rotary positions turn pairs,"
+      " so make it even",
+    )
     settings.require(
       self.num_heads % self.num_kv_heads == 0,
       f"config.model.num_kv_heads is {self.num_kv_heads}, which does not divide"

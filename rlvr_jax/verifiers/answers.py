@@ -49,9 +49,15 @@ _NUMBER = re.compile(
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?=")
 _CURRENCY = re.compile(r"^([-+]?)(?:\\?\$|€|£|¥)")
-# Words and their powers; "or" would make a list a number with a unit.
+# Words and their powers; "or" would make a list a number with a unit. A word
+# is taken whole: trying all ways to cut a long one takes for ever.
 _UNIT = re.compile(
-  r" ?(?:\^?\{?\\circ\}?|(?:[ /]?(?!or\b|and\b)[A-Za-z°]+(?:\^\{?-?\d\}?)?)+)"
+  r" ?(?:\^?\{?\\circ\}?"
+  r"|(?:[ /]?(?!or\b|and\b)[A-Za-z°]++(?:\^\{?-?\d\}?)?)+)"
+)
+# Two numbers of a list, which are one without the space.
+_APART = re.compile(
+  r"\s,|(?<!\\)[.,](?:\s|~|\\[,;:> ]|\\q?quad(?![A-Za-z]))+\d"
 )
 
 
@@ -155,14 +161,15 @@ def number(
   r"""A number written in text or LaTeX.
 
   Reads 12, -3, +4, 0012, .5, 1,234,567, 12{,}345, 2/3, -\frac{2}{3},
-  \dfrac12, 1.2e-5, 1.2\times10^{4}, 50\%, and "x = 12"; nothing else.
+  \dfrac12, 1.2e-5, 1.2\times10^{4}, 50\%, and "x = 12"; nothing else. With a
+  space, 1, 234 are two numbers.
 
   Returns:
     Its value, and whether it is exact: written without point or exponent.
     None if it is no such number, or one of more than 400 characters, or with
     an exponent beyond 400.
   """
-  if len(text) > _MAX_CHARS:
+  if len(text) > _MAX_CHARS or _APART.search(text):
     return None
   text = normalized(text).replace("{,}", ",").replace(r"\%", "%")
   assignment = _ASSIGNMENT.match(text)

@@ -7,7 +7,9 @@ What is ours is which text the library reads; the verdict is its own:
   2. A response without a box is judged by what the library finds in its last
      `PROSE_CHARS` characters: a formula or a number, by preference after
      "answer". With boxed_only it is "unparsed".
-  3. A gold without math delimiters is put in a box: of a bare 2\sqrt{3} the
+  3. A box that the library cannot read as a whole is text, no value: it would
+     look for a number inside. An equation of unequal numbers is wrong.
+  4. A gold without math delimiters is put in a box: of a bare 2\sqrt{3} the
      library would read the 2.
 
 Both are parsed with `EXTRACTION`: boxes before everything else, since with the
@@ -45,6 +47,14 @@ PROSE_CHARS = 1_000
 # Its parser takes seconds for so many parentheses already.
 MAX_ANSWER_CHARS = 500
 
+# What a reader would not take for one value, and the library does: nothing
+# shown, two numbers side by side, and words that take the value back.
+_NO_VALUE = re.compile(
+  r"\\[hv]?phantom\b"
+  r"|\d\s*\\q?quad\s*\d"
+  r"|\\(?:text\w*|mbox|mathrm)\s*\{[^{}]*"
+  r"\b(?:not|wrong|incorrect|false|but|maybe|perhaps)\b"
+)
 _DELIMITED = re.compile(r"(?<!\\)\$[^$]+(?<!\\)\$|\\\(|\\\[", re.DOTALL)
 # It warns of time limits being off, which is what we want.
 for _name in ("math_verify.parser", "math_verify.grader"):
@@ -77,7 +87,8 @@ def equivalent(
 
   Returns:
     "correct", "wrong", "unparsed" or "gold_unparsed", and what was judged.
-    An answer of more than `MAX_ANSWER_CHARS` is "unparsed".
+    An answer of more than `MAX_ANSWER_CHARS` is "unparsed", as is one that
+    shows nothing, or that words take back.
 
   Raises:
     Exception: whatever the library raises; its errors are not "wrong".
@@ -90,11 +101,13 @@ def equivalent(
     return Judged("gold_unparsed", answer)
   if answer is None and not boxed_only:
     text = boxed.searched(response, think_end=think_end, tail_chars=PROSE_CHARS)
-  elif answer and len(answer) <= MAX_ANSWER_CHARS:
+  elif answer and not _is_unclear(answer):
     text = rf"\boxed{{{answer}}}"
   else:
     return Judged("unparsed", answer)
-  found = _parsed(text)
+  found = _parsed(text, whole=answer is not None)
+  if any(_is_false(value) for value in found):
+    return Judged("wrong", answer)
   if answer is None:
     answer = next((x for x in found if isinstance(x, str)), None)
   # Some of its simplifications draw test points: the same ones for any item.
@@ -145,9 +158,35 @@ def gold_text(gold: str) -> str:
   return rf"\boxed{{{gold if answer is None else answer}}}"
 
 
-def _parsed(text: str) -> list:
+def _is_unclear(answer: str) -> bool:
+  return len(answer) > MAX_ANSWER_CHARS or bool(_NO_VALUE.search(answer))
+
+
+def _is_false(value) -> bool:
+  """Whether it is an equation, or a chain of them, of unequal numbers.
+
+  Of 3 = 4 the library would take the 4.
+  """
+  parts = getattr(value, "_unsorted_args", (value,))
+  return any(
+    isinstance(part, sympy.Eq)
+    and all(getattr(side, "is_number", False) for side in part.args)
+    and part.doit() == sympy.false
+    for part in parts
+  )
+
+
+def _parsed(text: str, *, whole: bool = False) -> list:
+  """What the library reads in a text.
+
+  Args:
+    text: any.
+    whole: a box that it cannot read as a whole is text; else it looks for a
+      number or a fraction inside, and of 3 \\color{white} 4 takes the 4.
+  """
   return math_verify.parse(
     text,
+    extraction_mode="first_match" if whole else "any_match",
     extraction_config=EXTRACTION,
     parsing_timeout=None,
     raise_on_error=True,

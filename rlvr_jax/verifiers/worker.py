@@ -35,6 +35,7 @@ VERIFIERS = {
   "numeric": "rlvr_jax.verifiers.answers:numeric",
   "math": "rlvr_jax.verifiers.math_answers:equivalent",
   "math_boxed": "rlvr_jax.verifiers.math_answers:equivalent_in_box",
+  "code": "rlvr_jax.verifiers.code_answers:passes_tests",
 }
 LENGTH = struct.Struct(">I")
 

@@ -79,6 +79,7 @@ def test_calibration_by_hand():
   )
   expected = {
     "error": 0.25 / 3,
+    "bias": -0.25 / 3,
     "excess_error": (0.25 - noise) / 3,
     "rank_correlation": 1.0,
     "outside_frac": 2 / 3,

@@ -25,10 +25,97 @@ def test_values_by_hand():
     "ratio_gap": (ratio - 1) / 2,
     "kl_old": (ratio - 1 - 0.5) / 2,
     "sampler_gap": (0.1 + 0.2) / 2,
+    # The first token of two is the opening quarter, rounded up.
+    "entropy_opening": 0.2,
+    "entropy_last": 0.4,
+    "decided_frac": 0.0,
+    "ratio_low_frac": 0.0,
+    "ratio_high_frac": 0.5,
+    # Gaps of old_logprobs: 0.1 and -0.3.
+    "sampler_old_gap": (0.1 + 0.3) / 2,
+    "sampler_shift": (0.1 - 0.3) / 2,
+    "sampler_gap_square": (0.1**2 + 0.3**2) / 2,
   }
   assert found.keys() == expected.keys()
   for name, value in expected.items():
     np.testing.assert_allclose(found[name], value, rtol=1e-5)
+
+
+def _scored(logits, temperature):
+  """Log-probabilities and entropy of all tokens, as if each were drawn."""
+  scaled = np.asarray(logits, np.float64) / temperature
+  logprobs = scaled - np.log(np.sum(np.exp(scaled)))
+  return logprobs, -np.sum(np.exp(logprobs) * logprobs)
+
+
+def test_a_slope_is_the_log_of_the_ratio_of_temperatures():
+  rng = np.random.default_rng(0)
+  rows = [rng.normal(size=12) for _ in range(6)]
+  sampled, entropies = zip(*(_scored(row, 1.0) for row in rows), strict=True)
+  trained = [_scored(row, 1.05)[0] for row in rows]
+  weights = np.exp(sampled)
+  fields = {
+    # Every token counts as often as it is drawn.
+    "completion_mask": jnp.asarray(weights, jnp.float32),
+    "logprobs": jnp.asarray(trained, jnp.float32),
+    "old_logprobs": jnp.asarray(trained, jnp.float32),
+    "entropies": jnp.zeros((6, 12)),
+    "sampler_logprobs": jnp.asarray(sampled, jnp.float32),
+    "log_kept_mass": jnp.zeros((6, 12)),
+    "frozen_entropies": jnp.asarray(
+      np.repeat(np.asarray(entropies)[:, None], 12, axis=1), jnp.float32
+    ),
+  }
+  means = policy.token_means(fields)
+  found = {name: float(mean.value()) for name, mean in means.items()}
+  assert abs(found["sampler_slope"] + np.log(1.05)) < 0.003
+  explained = (
+    found["sampler_slope"] ** 2
+    * found["sampler_surprise_square"]
+    / found["sampler_gap_square"]
+  )
+  assert 0.98 < explained <= 1.0 + 1e-5
+  # -KL, about minus half of the mean square.
+  half = found["sampler_gap_square"] / 2
+  assert abs(found["sampler_shift"] + half) < 0.1 * half
+
+
+def test_entropies_by_place_and_shares_skip_pads():
+  nan = jnp.nan
+  means = policy.token_means(
+    {
+      "completion_mask": jnp.asarray([[1.0] * 5, [1.0, 0.0, 0.0, 0.0, 0.0]]),
+      "logprobs": jnp.asarray([[-1.0, -1.3, -0.8, -1.0, -1.0], [-1.0] * 5]),
+      "old_logprobs": jnp.full((2, 5), -1.0),
+      "entropies": jnp.asarray(
+        [[3.0, 1.0, 0.005, 0.0, 2.0], [0.5, nan, nan, nan, nan]]
+      ),
+    }
+  )
+  found = {name: float(mean.value()) for name, mean in means.items()}
+  # Two of five tokens, and the only one of the second row, which is last too.
+  np.testing.assert_allclose(found["entropy_opening"], 4.5 / 3, rtol=1e-6)
+  np.testing.assert_allclose(found["entropy_last"], 2.5 / 2, rtol=1e-6)
+  np.testing.assert_allclose(found["decided_frac"], 2 / 6, rtol=1e-6)
+  np.testing.assert_allclose(found["ratio_low_frac"], 1 / 6, rtol=1e-6)
+  np.testing.assert_allclose(found["ratio_high_frac"], 1 / 6, rtol=1e-6)
+
+
+def test_widths_of_the_trust_region_can_be_given():
+  fields = {
+    name: jnp.zeros((1, 2))
+    for name in ("completion_mask", "old_logprobs", "entropies")
+  }
+  fields["completion_mask"] = jnp.ones((1, 2))
+  fields["logprobs"] = jnp.log(jnp.asarray([[0.85, 1.25]]))
+  shares = lambda **widths: [
+    float(policy.token_means(fields, **widths)[f"ratio_{end}_frac"].value())
+    for end in ("low", "high")
+  ]
+  assert shares() == [0.0, 0.5]
+  assert shares(clip_low=0.1, clip_high=0.28) == [0.5, 0.0]
+  # CISPO's lower width leaves every ratio inside.
+  assert shares(clip_low=1.0) == [0.0, 0.5]
 
 
 def test_demonstrations_have_no_sampler():

@@ -27,6 +27,9 @@ def test_values_by_hand():
     "rollout/completion_tokens": batch.completion_mask.sum() / 6,
     # Prompt 0 alone is mixed.
     "rollout/mixed_group_frac": 1 / 3,
+    "rollout/all_right_group_frac": 1 / 3,
+    "rollout/all_wrong_group_frac": 1 / 3,
+    "rollout/unfinished_frac": 1 - batch.finished.mean(),
     "rollout/correct_frac": 3 / 6,
     "rollout/wrong_frac": 1 / 6,
     "rollout/truncated_frac": 1 / 6,
@@ -35,3 +38,16 @@ def test_values_by_hand():
   }
   for name, value in expected.items():
     np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_a_group_that_nobody_judged_is_neither_right_nor_wrong():
+  batch = testing.rollout_batch(num_prompts=2, samples=2, length=4)
+  batch = batch.replace(
+    is_correct=jnp.asarray([1.0, 1.0, 1.0, 0.0]),
+    rewards=jnp.ones(4),
+    outcomes=jnp.zeros(4, jnp.int32),
+    valid=jnp.asarray([0.0, 0.0, 1.0, 0.0]),
+  )
+  found = rollout_metrics.rollout_metrics(batch)
+  assert found["rollout/all_right_group_frac"] == 0.5
+  assert found["rollout/all_wrong_group_frac"] == 0.0

@@ -1,6 +1,8 @@
 """The record of a run survives kills and never repeats a step."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -80,3 +82,35 @@ def test_write_json_leaves_no_temporary_file(tmp_path):
   writers.write_json(tmp_path / "a.json", {"b": 1})
   assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
   assert json.loads((tmp_path / "a.json").read_text()) == {"b": 1}
+
+
+_ON_A_FULL_DISK = """
+import pathlib, resource, signal, sys
+from rlvr_jax import errors
+from rlvr_jax.metrics import writers
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+path = pathlib.Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+try:
+  with writers.JsonLines(path, -1) as file:
+    for step in range(100):
+      file.write({"step": step})
+except errors.UserError as error:
+  print(error)
+"""
+
+
+def test_a_full_disk_is_one_sentence_and_whole_lines_stay(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  done = subprocess.run(
+    [sys.executable, "-c", _ON_A_FULL_DISK, str(path)],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=120,
+  )
+  assert f"{path} could not be written (File too large)" in done.stdout
+  assert "goes on from the last checkpoint" in done.stdout
+  steps = [line["step"] for line in writers.read_lines(path)]
+  assert steps == list(range(len(steps))) and len(steps) > 5
