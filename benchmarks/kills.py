@@ -11,12 +11,12 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import runs
 from rlvr_jax import workdir as workdir_lib
 
 WRITING, CLOSING = "save: writing", "save: closing"
@@ -89,14 +89,7 @@ def make_run(
   cache: pathlib.Path,
 ) -> Run:
   """A run in a folder; `cache` holds what any of them compiles."""
-  command = [
-    sys.executable,
-    "-m",
-    "rlvr_jax.train",
-    f"--config={config}",
-    f"--workdir={folder}",
-    *(f"--config.{name}={value}" for name, value in overrides.items()),
-  ]
+  command = runs.command(folder, config, overrides)
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
     "JAX_COMPILATION_CACHE_DIR": str(cache),

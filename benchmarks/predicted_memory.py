@@ -23,10 +23,8 @@ from benchmarks import tables
 from experiments import rlrt
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import preflight
-from rlvr_jax import programs as programs_lib
 from rlvr_jax import sharding
 from rlvr_jax import tracing
-from rlvr_jax.data import unread
 
 PROGRAMS = ("collect", "teach", "train_step")
 
@@ -49,13 +47,8 @@ def calls() -> dict[str, tracing.Call]:
   config.data.prompt_tokens = 64
   config.teacher.update(prompt_tokens=256, rows_per_pass=16)
   experiment = experiment_lib.load(config.to_dict())
-  run = experiment.run
-  task = unread.task(run.data, run.model.vocab_size, 100)
-  judge = lambda rollouts: jnp.zeros(rollouts.valid.shape, jnp.int32)
-  mesh = sharding.make_mesh(run.mesh, jax.devices()[:1])
-  return tracing.trace(
-    programs_lib.make_programs(experiment, task, mesh, judge)
-  )
+  mesh = sharding.make_mesh(experiment.run.mesh, jax.devices()[:1])
+  return preflight.calls(experiment, mesh, num_prompts=100)
 
 
 def measured(name: str) -> dict[str, float]:

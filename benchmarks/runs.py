@@ -20,6 +20,20 @@ from rlvr_jax.data import tasks
 _DRAWS = 10_000
 
 
+def command(
+  folder: pathlib.Path, config: str, overrides: Mapping[str, Any]
+) -> list[str]:
+  """What starts, or goes on with, a run in a folder; arguments of `train`."""
+  return [
+    sys.executable,
+    "-m",
+    "rlvr_jax.train",
+    f"--config={config}",
+    f"--workdir={folder}",
+    *(f"--config.{name}={value}" for name, value in overrides.items()),
+  ]
+
+
 def train(
   folder: pathlib.Path,
   config: str,
@@ -36,14 +50,6 @@ def train(
   """
   if (folder / "summary.json").exists():
     return folder
-  command = [
-    sys.executable,
-    "-m",
-    "rlvr_jax.train",
-    f"--config={config}",
-    f"--workdir={folder}",
-    *(f"--config.{name}={value}" for name, value in overrides.items()),
-  ]
   environment = os.environ | {
     "JAX_COMPILATION_CACHE_DIR": str(cache),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1",
@@ -52,7 +58,11 @@ def train(
   log.parent.mkdir(parents=True, exist_ok=True)
   with open(log, "w", encoding="utf-8") as file:
     subprocess.run(
-      command, check=True, stdout=file, stderr=file, env=environment
+      command(folder, config, overrides),
+      check=True,
+      stdout=file,
+      stderr=file,
+      env=environment,
     )
   return folder
 

@@ -53,6 +53,10 @@ class ConsistencyConfig:
       f"config.consistency.max_gap is {self.max_gap}: set it to 0 or more",
     )
 
+  @property
+  def asks_verifier(self) -> bool:
+    return self.enabled and self.tests_verifier
+
 
 class Finding(NamedTuple):
   """One thing that was looked at.

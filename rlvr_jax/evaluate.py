@@ -166,7 +166,9 @@ def newest(
       f"--split is {_SPLIT.value}, which config.data.files does not have:"
       " choose another",
     )
-    with verification.opened(run.data, run.verifier_pool, task) as judge_texts:
+    with verification.opened(
+      run.data, run.verifier_pool, task, run.consistency.asks_verifier
+    ) as judge_texts:
       programs = programs_lib.make_programs(
         experiment, task, sharding.make_mesh(run.mesh), judge_texts
       )

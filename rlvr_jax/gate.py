@@ -27,7 +27,7 @@ def before(
   prompts = train_set.prompts
   rows = jax.device_get((prompts.prompt_tokens, prompts.prompt_mask))
   findings = consistency.text_findings(*rows, vocabulary)
-  asked = run.consistency.tests_verifier and programs.outcomes
+  asked = run.consistency.asks_verifier and programs.outcomes
   if asked and train_set.demonstrations.shape[0]:
     right = programs.demonstrations(train_set, state.seed, state.step)
     findings += consistency.device_findings(

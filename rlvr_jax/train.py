@@ -76,9 +76,8 @@ def main() -> None:
     tasks.check_same(task)
     for note in task.notes:
       progress.say(note)
-    is_tested = run.consistency.enabled and run.consistency.tests_verifier
     with verification.opened(
-      run.data, run.verifier_pool, task, is_tested
+      run.data, run.verifier_pool, task, run.consistency.asks_verifier
     ) as judge_texts:
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
       tracing.trace(programs)

@@ -79,7 +79,7 @@ def check_same_config(config: Mapping[str, Any]) -> None:
   Raises:
     errors.UserError: on all of them, naming a setting that differs.
   """
-  first, *others = map(json.loads, hosts.all_texts(json.dumps(_flat(config))))
+  first, *others = map(json.loads, hosts.all_texts(json.dumps(flat(config))))
   for number, other in enumerate(others, start=1):
     for key in sorted(first.keys() | other.keys()):
       if first.get(key) != other.get(key):
@@ -130,8 +130,8 @@ def _check_same_run(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
   if not started or not path.exists():
     return
   # Through JSON and back, so that tuples compare equal to stored lists.
-  theirs = _flat(read_config(folder))
-  ours = _flat(json.loads(json.dumps(config)))
+  theirs = flat(read_config(folder))
+  ours = flat(json.loads(json.dumps(config)))
   for key in sorted(theirs.keys() | ours.keys()):
     movable = any(key == m or key.startswith(m + ".") for m in MAY_CHANGE)
     if not movable and theirs.get(key) != ours.get(key):
@@ -142,11 +142,12 @@ def _check_same_run(folder: pathlib.Path, config: Mapping[str, Any]) -> None:
       )
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-  flat = {}
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+  """Values of nested blocks by dotted name."""
+  found = {}
   for key, value in config.items():
     if isinstance(value, Mapping):
-      flat |= _flat(value, f"{prefix}{key}.")
+      found |= flat(value, f"{prefix}{key}.")
     else:
-      flat[prefix + key] = value
-  return flat
+      found[prefix + key] = value
+  return found

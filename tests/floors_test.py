@@ -78,6 +78,7 @@ _FLOORS = {
   "rlvr_jax.audit": 5,
   "rlvr_jax.cluster": 5,
   "rlvr_jax.convert": 5,
+  "rlvr_jax.diff": 5,
   "rlvr_jax.doctor": 5,
   "rlvr_jax.evaluate": 5,
   "rlvr_jax.launch": 5,

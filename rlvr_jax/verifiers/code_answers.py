@@ -16,7 +16,7 @@ told there. The verdict is made outside of it, wherever that can be:
                             early, printing, writing to any descriptor and
                             replacing builtins are of no use. A program that
                             looks into its callers can say that it passed.
-                            With inside_asserts off such golds are not read.
+                            Such golds are read with inside_asserts alone.
 
 A program that is too slow, takes too much memory or writes too much is wrong:
 that is its own fault. If the sandbox fails, an exception says so, which the
@@ -55,7 +55,7 @@ def passes_tests(
   total_secs: float = 4.0,
   memory_mib: int = 512,
   tolerance: float = 1e-6,
-  inside_asserts: bool = True,
+  inside_asserts: bool = False,
   sandbox: str = "auto",
   think_end: str = boxed.THINK_END,
 ) -> Judged:

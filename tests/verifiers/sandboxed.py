@@ -3,6 +3,7 @@
 import pathlib
 import secrets
 
+from rlvr_jax.verifiers import code_answers
 from rlvr_jax.verifiers import sandbox
 
 
@@ -30,3 +31,20 @@ def marked(program):
   marker = secrets.token_hex(7)
   name = f"import ctypes\nctypes.CDLL(None).prctl(15, b'{marker}', 0, 0, 0)\n"
   return marker, name + program
+
+
+def block(program):
+  """A response with a program."""
+  return f"I think so.\n```python\n{program}\n```\nThat is all."
+
+
+def judged(program, gold, **options):
+  """How a response with that program ends."""
+  options = {
+    "test_secs": 5.0,
+    "total_secs": 20.0,
+    "inside_asserts": True,
+  } | options
+  found = code_answers.passes_tests(block(program), gold, **options)
+  assert found.answer == program
+  return found.outcome
