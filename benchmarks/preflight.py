@@ -72,7 +72,7 @@ RUNS = {
       "model.mlp_width": 3072,
       "prompts_per_step": 16,
       "rollout.completion_tokens": 1024,
-      "rollout.rows_per_pass": 32,
+      "rollout.rows_per_pass": 16,
       "data.prompt_tokens": 512,
       "teacher.prompt_tokens": 2048,
       "teacher.rows_per_pass": 8,

@@ -16,12 +16,13 @@ class Plan:
   Attributes:
     name: of `Programs`.
     arguments_gib: what it is called with.
-    peak_gib: most that it holds, arguments and results included; None where
-      it does not compile for want of memory.
+    peak_gib: most that a device holds while it runs, with arguments, results
+      and what is unread; None where it does not compile for want of memory.
     needed: the compiler's words in that case.
     compile_secs: on this machine.
     costs: of one call; None where the text was not to be had.
     largest: its largest buffers, GiB and types of their arrays.
+    unread_gib: of the run's state, beside the arguments.
   """
 
   name: str
@@ -31,6 +32,7 @@ class Plan:
   compile_secs: float = 0.0
   costs: costs_lib.Costs | None = None
   largest: tuple[tuple[float, str], ...] = ()
+  unread_gib: float = 0.0
 
 
 def to_json(x: Plan) -> str:

@@ -9,7 +9,9 @@ no data are read. Without --topology, for the devices that are here. Prints what
 each program holds, computes and transfers, and ends with status 1 where one
 does not fit.
 
-Memory is what the compiler plans for one device. Operations and transfers are
+Memory is what the compiler plans for one device, and what of the run's state
+lies there beside, such as the optimizer's while rollouts are sampled.
+Operations and transfers are
 counted in the program after it was split over the devices (`costs`), a loop
 that may end early at its longest, and what is computed again for a backward
 pass as well. "At best" is the longest of what matrix products, memory and links
@@ -187,10 +189,12 @@ def plan(name: str, call: tracing.Call, waits: bool = True) -> plans_lib.Plan:
   # Not of the compiled program's own figures: some leave out what comes and
   # goes, and some count in other memories.
   total = _TOTAL.search(report)
+  unread = call.unread_bytes(costs.argument_bytes)
   return plans_lib.Plan(
     name=name,
     arguments_gib=costs.argument_bytes / _GIB,
-    peak_gib=int(total[1]) / _GIB if total and not needed else None,
+    unread_gib=unread / _GIB,
+    peak_gib=(int(total[1]) + unread) / _GIB if total and not needed else None,
     needed=needed,
     compile_secs=secs,
     costs=costs,

@@ -1,6 +1,7 @@
 """A step followed by its shapes alone."""
 
 from collections.abc import Callable
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +17,13 @@ class Call(NamedTuple):
     function: of `Programs`.
     args: shapes of its arrays.
     static: what follows them.
+    state: of the run, which lies on the devices whatever of it is read.
   """
 
   function: Callable[..., Any]
   args: tuple[Any, ...]
   static: tuple[Any, ...] = ()
+  state: Any = None
 
   def lowered(self) -> jax.stages.Lowered:
     """The program, ready to be compiled."""
@@ -29,6 +32,19 @@ class Call(NamedTuple):
       # Of two programs with a verifier between them.
       function = jax.jit(function)
     return function.lower(*self.args, *self.static)
+
+  def unread_bytes(self, argument_bytes: int) -> int:
+    """What a device holds of the state beside a program's arguments.
+
+    Args:
+      argument_bytes: of a device's arguments; all but a little are of the
+        state.
+    """
+    sizes = [
+      math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+      for x in jax.tree.leaves(self.state)
+    ]
+    return max(sum(sizes) - argument_bytes, 0)
 
 
 def trace(programs: programs_lib.Programs) -> dict[str, Call]:
@@ -48,7 +64,7 @@ def trace(programs: programs_lib.Programs) -> dict[str, Call]:
 
   def shapes(name: str, *args, static: tuple = ()):
     function = getattr(programs, name)
-    calls[name] = Call(function, args, static)
+    calls[name] = Call(function, args, static, programs.train.abstract)
     return jax.eval_shape(lambda *x: function(*x, *static), *args)
 
   state, prompts = programs.train.abstract, programs.task.train.prompts

@@ -108,6 +108,16 @@ def test_split_parameters_take_less_of_each_device():
   assert of(split) < of(whole) / 2
 
 
+def test_the_whole_state_is_on_a_device_whatever_a_program_reads():
+  found = _plans(fsdp=2, tensor=2)
+  # Parameters, and two moments of the optimizer's.
+  collect, update = found["collect"], found["train_step"]
+  state = update.arguments_gib
+  assert update.unread_gib == 0
+  assert 0.6 * state < collect.unread_gib < 0.7 * state
+  assert collect.peak_gib > collect.unread_gib + collect.arguments_gib
+
+
 def test_a_plan_travels_between_processes():
   for plan in (*_plans(fsdp=2, tensor=2).values(), plans.Plan("x", 1.0, None)):
     assert plans.from_json(plans.to_json(plan)) == plan

@@ -48,10 +48,10 @@ PROSE_CHARS = 1_000
 MAX_ANSWER_CHARS = 500
 
 # What a reader would not take for one value, and the library does: nothing
-# shown, two numbers side by side, and words that take the value back.
+# shown, two values side by side, and words that take the value back.
 _NO_VALUE = re.compile(
   r"\\[hv]?phantom\b"
-  r"|\d\s*\\q?quad\s*\d"
+  r"|[^,;\s]\s*\\q?quad\b(?!\s*(?:\\(?:text|mbox|mathrm)|$))"
   r"|\\(?:text\w*|mbox|mathrm)\s*\{[^{}]*"
   r"\b(?:not|wrong|incorrect|false|but|maybe|perhaps)\b"
 )
@@ -163,17 +163,22 @@ def _is_unclear(answer: str) -> bool:
 
 
 def _is_false(value) -> bool:
-  """Whether it is an equation, or a chain of them, of unequal numbers.
+  """Whether it is an equation, or a chain of them, that nothing solves.
 
-  Of 3 = 4 the library would take the 4.
+  Of 3 = 4 the library would take the 4, and of x + 1 = x the x.
   """
   parts = getattr(value, "_unsorted_args", (value,))
-  return any(
-    isinstance(part, sympy.Eq)
-    and all(getattr(side, "is_number", False) for side in part.args)
-    and part.doit() == sympy.false
-    for part in parts
-  )
+  return any(isinstance(x, sympy.Eq) and _differ(*x.args) for x in parts)
+
+
+def _differ(left, right) -> bool:
+  """Whether two sides are a number apart, other than 0."""
+  if not all(isinstance(side, sympy.Expr) for side in (left, right)):
+    return False
+  if left.is_number and right.is_number:
+    return sympy.Eq(left, right).doit() == sympy.false
+  difference = sympy.expand(left - right)
+  return bool(difference.is_number and difference != 0)
 
 
 def _parsed(text: str, *, whole: bool = False) -> list:
