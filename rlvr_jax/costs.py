@@ -11,22 +11,10 @@ import dataclasses
 import functools
 import math
 import re
-from typing import NamedTuple
 
-# Bytes of an element. Those of less than a byte count as one.
-_BYTES = {
-  "f64": 8,
-  "s64": 8,
-  "u64": 8,
-  "c64": 8,
-  "f32": 4,
-  "s32": 4,
-  "u32": 4,
-  "f16": 2,
-  "bf16": 2,
-  "s16": 2,
-  "u16": 2,
-}
+from rlvr_jax import hlo_text
+from rlvr_jax.hlo_text import Instruction
+
 # Transfer -> how often a device receives its array, but for the part of 1 / n
 # that it holds already, of n devices. The array is what enters a reduce-scatter
 # and what leaves an all-gather.
@@ -84,16 +72,6 @@ class Costs:
     )
 
 
-class _Instruction(NamedTuple):
-  """A line of a computation: %name = type opcode(operands), attributes."""
-
-  name: str
-  type: str
-  opcode: str
-  operands: tuple[str, ...]
-  rest: str
-
-
 def counted(text: str) -> Costs:
   """Costs of a program from the text of its HLO.
 
@@ -103,7 +81,7 @@ def counted(text: str) -> Costs:
   Args:
     text: of one device's part, as `preflight` has it written down.
   """
-  computations, entry = _read(text)
+  computations, entry = hlo_text.read(text)
 
   @functools.cache
   def costs(name: str) -> Costs:
@@ -121,21 +99,23 @@ def counted(text: str) -> Costs:
     return total
 
   arguments = sum(
-    num_bytes(x.type) for x in computations[entry] if x.opcode == "parameter"
+    hlo_text.num_bytes(x.type)
+    for x in computations[entry]
+    if x.opcode == "parameter"
   )
   return dataclasses.replace(costs(entry), argument_bytes=arguments)
 
 
-def _own(x: _Instruction, computations, found, readers) -> Costs:
+def _own(x: Instruction, computations, found, readers) -> Costs:
   """Of an instruction without what it calls."""
   if x.opcode == "dot":
     left, right = (found[name].type for name in x.operands)
     dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", x.rest)
-    shape = _shape(left)
+    shape = hlo_text.shape(left)
     inner = [shape[int(i)] for i in dims[1].split(",") if i] if dims else []
     return Costs(
-      flops=2.0 * math.prod(_shape(x.type)) * math.prod(inner),
-      product_bytes=float(sum(map(num_bytes, (left, right, x.type)))),
+      flops=2.0 * math.prod(hlo_text.shape(x.type)) * math.prod(inner),
+      product_bytes=float(sum(map(hlo_text.num_bytes, (left, right, x.type)))),
     )
   kind = x.opcode.removesuffix("-start")
   if kind in _TRANSFERS:
@@ -147,8 +127,8 @@ def _own(x: _Instruction, computations, found, readers) -> Costs:
   return Costs()
 
 
-def _transfer(x: _Instruction, kind: str, found, readers) -> Costs:
-  number = _group_size(x.rest)
+def _transfer(x: Instruction, kind: str, found, readers) -> Costs:
+  number = hlo_text.group_size(x.rest)
   of = x.type
   if kind == "reduce-scatter":
     of = found[x.operands[0]].type
@@ -157,12 +137,12 @@ def _transfer(x: _Instruction, kind: str, found, readers) -> Costs:
     kind = "reduce-scatter"
   share = (number - 1) / number if number else 1.0
   return Costs(
-    transfer_bytes={kind: _TRANSFERS[kind] * share * num_bytes(of)},
+    transfer_bytes={kind: _TRANSFERS[kind] * share * hlo_text.num_bytes(of)},
     transfers=((kind, re.sub(r"\{[^}]*\}", "", of), 1),),
   )
 
 
-def _kernel(x: _Instruction) -> Costs:
+def _kernel(x: Instruction) -> Costs:
   """What a kernel's author says of it; the compiler cannot look inside."""
   said = re.search(r'cost_estimate\\?"\s*:\s*\{([^}]*)\}', x.rest)
   number = lambda name: re.search(rf'{name}\\?"\s*:\s*\\?"?(\d+)', said[1])
@@ -175,7 +155,7 @@ def _kernel(x: _Instruction) -> Costs:
   )
 
 
-def _calls(x: _Instruction, computations, found) -> Iterator[tuple[str, int]]:
+def _calls(x: Instruction, computations, found) -> Iterator[tuple[str, int]]:
   """Computations that an instruction runs, and how often."""
   if x.opcode == "while":
     rounds = _rounds(x, computations, found)
@@ -186,14 +166,14 @@ def _calls(x: _Instruction, computations, found) -> Iterator[tuple[str, int]]:
       yield called[1], 1
 
 
-def _branches(x: _Instruction) -> list[str]:
+def _branches(x: Instruction) -> list[str]:
   found = re.search(r"branch_computations=\{([^}]*)\}", x.rest)
   if found:
     return [name.strip().lstrip("%") for name in found[1].split(",")]
   return re.findall(r"(?:true|false)_computation=%?([\w.\-]+)", x.rest)
 
 
-def _rounds(x: _Instruction, computations, found) -> int | None:
+def _rounds(x: Instruction, computations, found) -> int | None:
   """Of a loop that counts up to a constant, perhaps ending early.
 
   Args:
@@ -213,7 +193,7 @@ def _rounds(x: _Instruction, computations, found) -> int | None:
   return min(rounds, default=None)
 
 
-def _counters(x: _Instruction, computations) -> dict[frozenset[int], int]:
+def _counters(x: Instruction, computations) -> dict[frozenset[int], int]:
   """What a loop counts up by one a round, and to where.
 
   A counter is a place in the loop's tuple, or two that are added up.
@@ -237,7 +217,7 @@ def _counters(x: _Instruction, computations) -> dict[frozenset[int], int]:
   return counters
 
 
-def _step(body: list[_Instruction], place: int) -> float:
+def _step(body: list[Instruction], place: int) -> float:
   """What a round adds to a place of the loop's tuple; NaN where not clear."""
   by_name = {y.name: y for y in body}
   new = _origin(body[-1].operands[place], by_name)
@@ -253,7 +233,7 @@ def _step(body: list[_Instruction], place: int) -> float:
   return math.nan
 
 
-def _origin(name: str, by_name) -> _Instruction | None:
+def _origin(name: str, by_name) -> Instruction | None:
   """What a value is a copy of, or itself."""
   value = by_name.get(name)
   while value and value.opcode == "copy":
@@ -289,16 +269,16 @@ def _at_the_end(value, computations, found) -> int | None:
   return None
 
 
-def _called(x: _Instruction, role: str) -> str:
+def _called(x: Instruction, role: str) -> str:
   return re.search(rf"{role}=%?([\w.\-]+)", x.rest)[1]
 
 
-def _place(x: _Instruction) -> int:
+def _place(x: Instruction) -> int:
   """Of a get-tuple-element."""
   return int(re.search(r"index=(\d+)", x.rest)[1])
 
 
-def _readers(instructions: list[_Instruction]) -> dict[str, set[str]]:
+def _readers(instructions: list[Instruction]) -> dict[str, set[str]]:
   """What reads each value, through reshapes."""
   readers: dict[str, set[str]] = {}
   for x in reversed(instructions):
@@ -307,86 +287,3 @@ def _readers(instructions: list[_Instruction]) -> dict[str, set[str]]:
     for operand in x.operands:
       readers.setdefault(operand, set()).update(who)
   return readers
-
-
-_HEADER = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
-_ASSIGNED = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = ")
-
-
-def _read(text: str) -> tuple[dict[str, list[_Instruction]], str]:
-  """Computations by name, and the name of the first to run."""
-  computations: dict[str, list[_Instruction]] = {}
-  entry, current = "", None
-  for line in text.splitlines():
-    header = _HEADER.match(line)
-    if header:
-      current = computations.setdefault(header[2], [])
-      entry = header[2] if header[1] else entry
-      continue
-    assigned = _ASSIGNED.match(line)
-    if assigned and current is not None:
-      current.append(_instruction(assigned[1], line[assigned.end() :]))
-  return computations, entry
-
-
-def _instruction(name: str, text: str) -> _Instruction:
-  end = _closing(text) + 1 if text.startswith("(") else text.index(" ")
-  kind, rest = text[:end], text[end:].lstrip()
-  opcode, rest = rest.split("(", 1)
-  end = _closing("(" + rest) - 1
-  operands = tuple(
-    re.sub(r"/\*.*?\*/", "", x).strip().split(" ")[-1].lstrip("%")
-    for x in _split(rest[:end])
-  )
-  return _Instruction(name, kind, opcode.strip(), operands, rest[end:])
-
-
-def _closing(text: str) -> int:
-  """Where the bracket that the text begins with is closed."""
-  depth = 0
-  for place, letter in enumerate(text):
-    depth += (letter in "({[") - (letter in ")}]")
-    if depth == 0:
-      return place
-  return len(text) - 1
-
-
-def _split(text: str) -> list[str]:
-  """At commas outside of brackets."""
-  parts, depth, start = [], 0, 0
-  for place, letter in enumerate(text):
-    depth += (letter in "({[") - (letter in ")}]")
-    if letter == "," and depth == 0:
-      parts.append(text[start:place])
-      start = place + 1
-  return [*parts, text[start:]] if text.strip() else []
-
-
-_ARRAY = re.compile(r"([a-z]+[0-9]*\w*)\[([\d,]*)\]")
-
-
-def _shape(of: str) -> list[int]:
-  found = _ARRAY.search(of)
-  return [int(x) for x in found[2].split(",") if x] if found else []
-
-
-def num_bytes(of: str) -> int:
-  """Bytes of an array's type, such as f32[8,16], or of all of a tuple's."""
-  return sum(
-    _BYTES.get(kind, 1) * math.prod(int(x) for x in dims.split(",") if x)
-    for kind, dims in _ARRAY.findall(of)
-  )
-
-
-def _group_size(rest: str) -> int:
-  """How many devices a transfer is among; 0 where it does not say."""
-  named = re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", rest)
-  if named:
-    sizes = dict(re.findall(r"'([^']+)'=(\d+)", named[1]))
-    axes = re.findall(r"'([^']+)'", named[2])
-    return math.prod(int(sizes[axis]) for axis in axes)
-  tiled = re.search(r"replica_groups=\[\d+,(\d+)\]", rest)
-  if tiled:
-    return int(tiled[1])
-  listed = re.search(r"replica_groups=\{\{([\d,]*)\}", rest)
-  return len(listed[1].split(",")) if listed else 0

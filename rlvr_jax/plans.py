@@ -6,6 +6,7 @@ from typing import Any
 
 from rlvr_jax import chips
 from rlvr_jax import costs as costs_lib
+from rlvr_jax import hlo_text
 from rlvr_jax import summary
 
 
@@ -71,7 +72,7 @@ def record(x: Plan, chip: chips.Chip | None) -> dict[str, Any]:
   for kind, of, times in x.costs.transfers:
     sums[kind, of] = sums.get((kind, of), 0) + times
   ranked = sorted(
-    sums.items(), key=lambda y: costs_lib.num_bytes(y[0][1]) * y[1]
+    sums.items(), key=lambda y: hlo_text.num_bytes(y[0][1]) * y[1]
   )
   found = dataclasses.asdict(x)
   found["costs"]["transfers"] = [

@@ -60,6 +60,7 @@ _FLOORS = {
   "rlvr_jax.fitting": 4,
   "rlvr_jax.gate": 4,
   "rlvr_jax.gather": 4,
+  "rlvr_jax.hlo_text": 4,
   "rlvr_jax.hooks": 4,
   "rlvr_jax.numerics": 4,
   "rlvr_jax.objective": 4,
