@@ -22,6 +22,7 @@ from benchmarks import measurement
 from benchmarks import tables
 from experiments import rlrt
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import planning
 from rlvr_jax import preflight
 from rlvr_jax import sharding
 from rlvr_jax import tracing
@@ -55,7 +56,7 @@ def measured(name: str) -> dict[str, float]:
   """Predicted and measured bytes of one program, called in this process."""
   call = calls()[name]
   compiled = call.lowered().compile()
-  plan = preflight.plan(name, call)
+  plan = planning.plan(name, call)
   before = _resident("VmRSS")
   # Forgets the peak of compiling.
   pathlib.Path("/proc/self/clear_refs").write_text("5")

@@ -178,11 +178,21 @@ def layout_gaps(
   }
 
 
+def allowed_gap(max_gap: float, dtype: str) -> float:
+  """The largest mean gap that counts as rounding, nats per token.
+
+  Args:
+    max_gap: of a ConsistencyConfig.
+    dtype: that the model computes in.
+  """
+  return max_gap or _MAX_GAP[dtype]
+
+
 def gap_findings(
   gaps: Mapping[str, float], config: ConsistencyConfig, dtype: Any
 ) -> list[Finding]:
   """Findings on `layout_gaps`, on the host."""
-  allowed = config.max_gap or _MAX_GAP[jnp.dtype(dtype).name]
+  allowed = allowed_gap(config.max_gap, jnp.dtype(dtype).name)
   settle = (
     "look for another temperature, truncation, set of weights or precision on"
     " one of the sides"
@@ -258,15 +268,11 @@ def device_findings(
     wrong += int(np.sum(jax.device_get(judge(changed)) == correct))
   text = lambda i: repr(vocabulary.decode(tokens[i]))
   missed = np.flatnonzero(~right)
-  return _verdict_findings(
-    len(missed),
-    len(right) // 2,
-    len(right),
-    text(missed[0]) if missed.size else "",
-    wrong,
-    2 * len(right),
-    "",
-  )
+  example = text(missed[0]) if missed.size else ""
+  return [
+    _refused(len(missed), len(right), example, allowed=len(right) // 2),
+    _believed(wrong, 2 * len(right), ""),
+  ]
 
 
 def pool_findings(
@@ -296,38 +302,33 @@ def pool_findings(
     for item, verdict in zip(items, pool.verify(items), strict=True)
     if verdict.outcome == "correct"
   ]
-  return _verdict_findings(
-    len(missed),
-    0,
-    len(golds) if verifier in _OF_BOXES else 0,
-    repr(missed[0]) if missed else "",
-    len(wrong),
-    len(items),
-    repr(wrong[0]) if wrong else "",
+  asked = len(golds) if verifier in _OF_BOXES else 0
+  return [
+    _refused(len(missed), asked, repr(missed[0]) if missed else ""),
+    _believed(len(wrong), len(items), repr(wrong[0]) if wrong else ""),
+  ]
+
+
+def _refused(number: int, asked: int, example: str, allowed=0) -> Finding:
+  return Finding(
+    "right answers that the verifier refuses",
+    number,
+    allowed,
+    f"of {asked}",
+    "config.data.verifier is not the one for these answers, or is wrong",
+    example,
   )
 
 
-def _verdict_findings(
-  missed, missed_allowed, asked, example, passed, nonsense, other
-) -> list[Finding]:
-  return [
-    Finding(
-      "right answers that the verifier refuses",
-      missed,
-      missed_allowed,
-      f"of {asked}",
-      "config.data.verifier is not the one for these answers, or is wrong",
-      example,
-    ),
-    Finding(
-      "nonsense that the verifier takes for right",
-      passed,
-      0,
-      f"of {nonsense}",
-      "config.data.verifier rewards what is no answer: mend it",
-      other,
-    ),
-  ]
+def _believed(number: int, asked: int, example: str) -> Finding:
+  return Finding(
+    "nonsense that the verifier takes for right",
+    number,
+    0,
+    f"of {asked}",
+    "config.data.verifier rewards what is no answer: mend it",
+    example,
+  )
 
 
 def golds_of(prompts: records.PromptBatch) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rlvr_jax import errors
 from rlvr_jax import names
+from rlvr_jax import workdir
 
 # Settings to search, and whether more of them takes more memory.
 SETTINGS = {
@@ -51,9 +52,7 @@ def with_setting(
 
 def read(config: Mapping[str, Any], name: str) -> int:
   """A setting of a config."""
-  for key in name.split("."):
-    config = config[key]
-  return config
+  return workdir.flat(config)[name]
 
 
 def unit(config: Mapping[str, Any], name: str) -> int:

@@ -25,12 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import json
 import os
 import pathlib
-import re
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from typing import Any
 
 from absl import flags
@@ -39,11 +36,11 @@ from jax.experimental import topologies
 import jax.numpy as jnp
 
 from rlvr_jax import chips
-from rlvr_jax import costs as costs_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import fitting
 from rlvr_jax import launch
+from rlvr_jax import planning
 from rlvr_jax import plans as plans_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
@@ -75,7 +72,6 @@ _FULL_EFFORT = flags.DEFINE_bool(
 _PROGRAM = flags.DEFINE_string(
   "program", "", "The one program to plan; its plan goes to --json as it is."
 )
-_GIB = 2**30
 STATUS_DOES_NOT_FIT = 1
 # What a step calls once and that takes neither time nor memory.
 _SMALL = ("plan", "pool")
@@ -169,135 +165,6 @@ def plans_apart(
       yield plans_lib.from_json(out.read_text())
 
 
-def plan(name: str, call: tracing.Call, waits: bool = True) -> plans_lib.Plan:
-  """Compiles one program.
-
-  Args:
-    name: of it.
-    call: the program and its arguments.
-    waits: for machine code too. A TPU's compiler has planned the memory long
-      before, and may write code for many minutes.
-  """
-  started = time.perf_counter()
-  lowered = call.lowered()
-  with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-    needed = _compiled(lowered, pathlib.Path(folder), waits)
-    files = sorted(pathlib.Path(folder).glob("*.txt"))
-    secs = time.perf_counter() - started
-    costs = costs_lib.counted(_split_program(files))
-    report = _memory_report(files)
-  # Not of the compiled program's own figures: some leave out what comes and
-  # goes, and some count in other memories.
-  total = _TOTAL.search(report)
-  unread = call.unread_bytes(costs.argument_bytes)
-  return plans_lib.Plan(
-    name=name,
-    arguments_gib=costs.argument_bytes / _GIB,
-    unread_gib=unread / _GIB,
-    peak_gib=(int(total[1]) + unread) / _GIB if total and not needed else None,
-    needed=needed,
-    compile_secs=secs,
-    costs=costs,
-    largest=_largest(report),
-  )
-
-
-def _compiled(
-  lowered: jax.stages.Lowered, folder: pathlib.Path, waits: bool
-) -> str:
-  """Compiles; what the compiler says where it has no room, or ""."""
-  failures = []
-
-  def compile_all() -> None:
-    try:
-      lowered.compile(_options(str(folder)))
-    except jax.errors.JaxRuntimeError as error:
-      failures.append(error)
-
-  thread = threading.Thread(target=compile_all, daemon=True)
-  thread.start()
-  while thread.is_alive() and (waits or not _is_planned(folder)):
-    thread.join(timeout=0.2)
-  needed = _needed(str(failures[0])) if failures else ""
-  if failures and not needed:
-    raise failures[0]
-  return needed
-
-
-def _is_planned(folder: pathlib.Path) -> bool:
-  """Whether the compiler has written down its plan of the memory."""
-  last = [
-    x.stat().st_mtime
-    for pattern in ("*after_buffer_assignment.txt", "*.debug_options")
-    for x in folder.glob(pattern)
-  ]
-  # The options are written once more at the end.
-  return len(last) == 2 and last[0] <= last[1]
-
-
-_PASS = "spmd-partitioning"
-_SPLIT = re.compile(rf"after_(?:tpu-)?{_PASS}\b")
-
-
-def _options(folder: str) -> dict[str, Any]:
-  """Of a compiler that is to write down what it does."""
-  return {
-    "xla_dump_to": folder,
-    "xla_dump_hlo_pass_re": f".*{_PASS}",
-    "xla_dump_hlo_as_text": True,
-  }
-
-
-def _split_program(files: list[pathlib.Path]) -> str:
-  """Text of the largest module, as it was when split over the devices."""
-  found = [x for x in files if _SPLIT.search(x.name)] or [
-    # On a single device there was nothing to split.
-    x
-    for x in files
-    if x.name.endswith("before_optimizations.txt")
-  ]
-  return max(found, key=lambda x: x.stat().st_size).read_text()
-
-
-_UNITS = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_TOTAL = re.compile(r"Memory Space: default .*\nTotal bytes: (\d+)")
-_BUFFER = re.compile(r"\(\s*\d+%\);\s*([\d.]+)([KMG]?i?B);[^;]*;[^;]*;\s*(.*)")
-
-
-def _memory_report(files: list[pathlib.Path]) -> str:
-  """What the compiler says of the largest module's memory; "" if nothing."""
-  found = [x for x in files if x.name.endswith("memory-usage-report.txt")]
-  largest = max(found, key=lambda x: x.stat().st_size, default=None)
-  # The first part is of the devices' main memory.
-  text = largest.read_text() if largest else ""
-  return text.split("\nMemory Space:")[0]
-
-
-def _largest(report: str) -> tuple[tuple[float, str], ...]:
-  """The three largest buffers that the compiler tells of."""
-  found: dict[str, float] = {}
-  for number, unit, types in _BUFFER.findall(report):
-    gib = float(number) * _UNITS[unit] / _GIB
-    types = types[:60]
-    found[types] = max(gib, found.get(types, 0.0))
-  ranked = sorted(((gib, types) for types, gib in found.items()), reverse=True)
-  return tuple(ranked[:3])
-
-
-_NEEDS = re.compile(
-  r"the total memory required .*? exceeds available \w+ \([^)]*\)"
-  r"|Used [\d.]+\w of [\d.]+\w \w+"
-)
-
-
-def _needed(text: str) -> str:
-  """What a compiler that ran out of memory says, or ""."""
-  if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
-    return ""
-  match = _NEEDS.search(text)
-  return match[0] if match else text.splitlines()[0]
-
-
 def fitted(
   config: Mapping[str, Any],
   name: str,
@@ -347,7 +214,7 @@ def _plans(
   found = calls(experiment, mesh, _PROMPTS.value)
   chosen = {k: x for k, x in found.items() if only in ("", k)}
   if _waits():
-    return (plan(name, call) for name, call in chosen.items())
+    return (planning.plan(name, call) for name, call in chosen.items())
   return plans_apart(chosen, overrides)
 
 
@@ -358,7 +225,7 @@ def _waits() -> bool:
 def _write_plan(experiment, mesh) -> None:
   """Plans one program, and leaves its machine code alone."""
   found = calls(experiment, mesh, _PROMPTS.value)
-  planned = plan(_PROGRAM.value, found[_PROGRAM.value], waits=False)
+  planned = planning.plan(_PROGRAM.value, found[_PROGRAM.value], waits=False)
   pathlib.Path(_JSON.value).write_text(plans_lib.to_json(planned))
   sys.stdout.flush()
   os._exit(0)

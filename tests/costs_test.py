@@ -11,7 +11,7 @@ import pytest
 
 from rlvr_jax import costs
 from rlvr_jax import ops
-from rlvr_jax import preflight
+from rlvr_jax import planning
 from rlvr_jax import sharding
 
 _LAYERS, _ROWS, _WIDTH = 5, 16, 32
@@ -19,8 +19,8 @@ _LAYERS, _ROWS, _WIDTH = 5, 16, 32
 
 def _counted(tmp_path: pathlib.Path, function, *args, **shardings):
   lowered = jax.jit(function, **shardings).lower(*args)
-  lowered.compile(preflight._options(str(tmp_path)))
-  return costs.counted(preflight._split_program(list(tmp_path.glob("*.txt"))))
+  lowered.compile(planning.options(str(tmp_path)))
+  return costs.counted(planning.split_program(list(tmp_path.glob("*.txt"))))
 
 
 def _floats(*shape: int) -> jax.ShapeDtypeStruct:

@@ -65,6 +65,7 @@ _FLOORS = {
   "rlvr_jax.numerics": 4,
   "rlvr_jax.objective": 4,
   "rlvr_jax.partition_head": 4,
+  "rlvr_jax.planning": 4,
   "rlvr_jax.plans": 4,
   "rlvr_jax.programs": 4,
   "rlvr_jax.record": 4,

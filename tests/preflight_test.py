@@ -12,6 +12,7 @@ from experiments import rlrt
 from rlvr_jax import chips
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax import planning
 from rlvr_jax import plans
 from rlvr_jax import preflight
 from rlvr_jax import sharding
@@ -47,7 +48,7 @@ def _plans(**mesh):
   # Optax mixes integers and floats inside Adam.
   with jax.numpy_dtype_promotion("standard"):
     calls = preflight.calls(experiment, on, num_prompts=100)
-    found = [preflight.plan(name, call) for name, call in calls.items()]
+    found = [planning.plan(name, call) for name, call in calls.items()]
   return {plan.name: plan for plan in found}
 
 
@@ -135,13 +136,13 @@ def test_what_does_not_fit_is_told():
   assert not plans.fits([plan], 16.0)
   said = "Ran out of memory on HBM, the total memory required for HLO"
   said += " temporaries (20.13G) exceeds available HBM (15.75G)."
-  needed = preflight._needed(f"RESOURCE_EXHAUSTED: {said}\nDump")
+  needed = planning.needed(f"RESOURCE_EXHAUSTED: {said}\nDump")
   assert needed in said and "20.13G" in needed and "15.75G" in needed
   refused = plans.Plan("collect", 0.0, None, needed)
   assert not plans.fits([refused], None)
   table = plans.table([refused, plan], 32.0)
   assert "does not fit: the total memory required" in table and "53%" in table
-  assert preflight._needed("INTERNAL: something else") == ""
+  assert planning.needed("INTERNAL: something else") == ""
 
 
 @pytest.mark.parametrize(

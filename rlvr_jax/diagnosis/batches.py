@@ -6,8 +6,6 @@ None where there is nothing to tell.
 
 from rlvr_jax.diagnosis import series
 
-Evidence = tuple[str, ...] | None
-
 # Less than a third of the batch then teaches anything.
 UNIFORM_GROUPS = 0.7
 # Half of the groups of 8 then hold two rows or more whose end nobody saw.
@@ -22,22 +20,22 @@ GAIN = 0.02
 REPLAY_AGE = 8.0
 
 
-def all_wrong_groups(run: series.Run) -> Evidence:
+def all_wrong_groups(run: series.Run) -> series.Evidence:
   """Most prompts have no right sample."""
   return _uniform(run, "wrong")
 
 
-def all_right_groups(run: series.Run) -> Evidence:
+def all_right_groups(run: series.Run) -> series.Evidence:
   """Most prompts have no wrong sample."""
   return _uniform(run, "right")
 
 
-def truncation(run: series.Run) -> Evidence:
+def truncation(run: series.Run) -> series.Evidence:
   """Many responses end at the length limit."""
   found = series.points(run, "rollout/unfinished_frac")
   if not found or series.recent(found) < TRUNCATED:
     return None
-  limit = series.setting(run.config, "rollout.completion_tokens")
+  limit = series.setting(run, "rollout.completion_tokens")
   length = series.now(run, "rollout/completion_tokens")
   return (
     f"{series.recent(found):.0%} of the responses were cut off at"
@@ -46,7 +44,7 @@ def truncation(run: series.Run) -> Evidence:
   )
 
 
-def length_explosion(run: series.Run) -> Evidence:
+def length_explosion(run: series.Run) -> series.Evidence:
   """Responses grow, and win nothing or hit the limit."""
   lengths = series.points(run, "rollout/completion_tokens")
   if not lengths or not series.start(lengths):
@@ -64,7 +62,7 @@ def length_explosion(run: series.Run) -> Evidence:
   )
 
 
-def verifier_failures(run: series.Run) -> Evidence:
+def verifier_failures(run: series.Run) -> series.Evidence:
   """Verdicts are missing."""
   names = ("timeout", "crash", "gold_unparsed")
   shares = {name: series.now(run, f"rollout/{name}_frac") for name in names}
@@ -79,7 +77,7 @@ def verifier_failures(run: series.Run) -> Evidence:
   )
 
 
-def replay_too_old(run: series.Run) -> Evidence:
+def replay_too_old(run: series.Run) -> series.Evidence:
   """Replayed rows come from a policy of long ago."""
   found = [
     (line["step"], line["replay/age"])
@@ -93,12 +91,12 @@ def replay_too_old(run: series.Run) -> Evidence:
   return (
     f"replayed rows are {series.recent(found):.1f} steps old at"
     f" {series.span(found)}, and up to"
-    f" {series.setting(run.config, 'replay.max_age')} are allowed",
+    f" {series.setting(run, 'replay.max_age')} are allowed",
     f"{rows:.0f} of them join each update",
   )
 
 
-def _uniform(run: series.Run, verdict: str) -> Evidence:
+def _uniform(run: series.Run, verdict: str) -> series.Evidence:
   found = series.points(run, f"rollout/all_{verdict}_group_frac")
   if not found or series.recent(found) < UNIFORM_GROUPS:
     return None

@@ -4,8 +4,6 @@ import math
 
 from rlvr_jax.diagnosis import series
 
-Evidence = tuple[str, ...] | None
-
 # Of the entropy at the start, between two steps that follow each other; in runs
 # of the small experiments that are sound it is below 0.2.
 JUMP = 0.5
@@ -46,7 +44,7 @@ COMPILED_BY = 2
 RECOMPILES = 3
 
 
-def learning_rate_too_high(run: series.Run) -> Evidence:
+def learning_rate_too_high(run: series.Run) -> series.Evidence:
   """The policy is another from one step to the next, and worse."""
   entropies = series.points(run, "rollout/entropy")
   accuracy = series.points(run, "train/accuracy")
@@ -60,12 +58,12 @@ def learning_rate_too_high(run: series.Run) -> Evidence:
   jump = abs(after[1] - before[1]) / entropies[0][1]
   first, left = accuracy[0][1], series.recent(accuracy)
   early = series.start(accuracy[EARLY] or accuracy)
-  prompts = series.setting(run.config, "prompts_per_step") or 1
+  prompts = series.setting(run, "prompts_per_step") or 1
   chance = CHANCE * math.sqrt(max(first * (1 - first), 0.0) / prompts)
   at_once = early < LOST * first and first - early > chance
   if left > LOST * first or not (at_once or jump >= JUMP):
     return None
-  rate = series.setting(run.config, "optimizer.learning_rate")
+  rate = series.setting(run, "optimizer.learning_rate")
   return (
     f"the sampling entropy went from {before[1]:.3f} at step {before[0]} to"
     f" {after[1]:.3f} at step {after[0]}, by {jump:.0%} of its start",
@@ -76,7 +74,7 @@ def learning_rate_too_high(run: series.Run) -> Evidence:
   )
 
 
-def kl_blow_up(run: series.Run) -> Evidence:
+def kl_blow_up(run: series.Run) -> series.Evidence:
   """The policy has left the one it started from."""
   found = series.points(run, "policy/response_kl_ref")
   length = series.now(run, "rollout/completion_tokens")
@@ -94,7 +92,7 @@ def kl_blow_up(run: series.Run) -> Evidence:
   )
 
 
-def entropy_collapse(run: series.Run) -> Evidence:
+def entropy_collapse(run: series.Run) -> series.Evidence:
   """Nothing is left to try, least of all in how responses begin."""
   found = series.points(run, "policy/entropy")
   if not found or series.recent(found) > LITTLE_ENTROPY:
@@ -120,7 +118,7 @@ def entropy_collapse(run: series.Run) -> Evidence:
   )
 
 
-def clip_saturation(run: series.Run) -> Evidence:
+def clip_saturation(run: series.Run) -> series.Evidence:
   """Later updates of a batch find most of it outside of the trust region."""
   # The start too: a policy that this has ruined learns and moves no more.
   shares = [
@@ -135,13 +133,13 @@ def clip_saturation(run: series.Run) -> Evidence:
       f" {high:.1%} above"
       for when, low, high in shares
     ),
-    f"in the mean of {series.setting(run.config, 'updates.num_minibatches')}"
+    f"in the mean of {series.setting(run, 'updates.num_minibatches')}"
     " updates a batch, of which the first has none; |ratio - 1| is"
     f" {series.now(run, 'policy/ratio_gap'):.3f}",
   )
 
 
-def log_z_not_tracking(run: series.Run) -> Evidence:
+def log_z_not_tracking(run: series.Run) -> series.Evidence:
   """The head's estimates are not what is measured, and stay so."""
   found = series.points(run, "curriculum/excess_error")
   if len(found) < HEAD_STEPS or series.recent(found) < HEAD_ERROR:
@@ -165,7 +163,7 @@ def log_z_not_tracking(run: series.Run) -> Evidence:
   )
 
 
-def recompiles(run: series.Run) -> Evidence:
+def recompiles(run: series.Run) -> series.Evidence:
   """Steps go on compiling."""
   found = [
     line
@@ -183,7 +181,7 @@ def recompiles(run: series.Run) -> Evidence:
   )
 
 
-def skipped_updates(run: series.Run) -> Evidence:
+def skipped_updates(run: series.Run) -> series.Evidence:
   """A loss or gradient is not finite."""
   found = series.points(run, "policy/skipped_frac")
   steps = [step for step, share in found if share > 0]

@@ -7,13 +7,9 @@ of the rules speaks.
 
 import math
 
+from rlvr_jax import consistency
 from rlvr_jax.diagnosis import series
 
-Evidence = tuple[str, ...] | None
-
-# Nats per token, as `consistency` allows at the first step.
-GAP = {"float32": 1e-3}
-GAP_OF_LOWER_PRECISION = 0.05
 # Of |gap|; mass that nobody took off makes all gaps of one sign.
 ONE_SIDED = 0.95
 # Of gap^2 that one factor on all surprises explains; other weights have little
@@ -25,7 +21,7 @@ EXPLAINED = 0.6
 DRAWN = 0.3
 
 
-def temperature_mismatch(run: series.Run) -> Evidence:
+def temperature_mismatch(run: series.Run) -> series.Evidence:
   """The gap is what another temperature makes of every token."""
   if _kind(run) != "temperature":
     return None
@@ -39,7 +35,7 @@ def temperature_mismatch(run: series.Run) -> Evidence:
   )
 
 
-def top_p_mismatch(run: series.Run) -> Evidence:
+def top_p_mismatch(run: series.Run) -> series.Evidence:
   """The gap has one sign: truncation kept less than all mass."""
   if _kind(run) != "truncation":
     return None
@@ -53,7 +49,7 @@ def top_p_mismatch(run: series.Run) -> Evidence:
   )
 
 
-def stale_weights(run: series.Run) -> Evidence:
+def stale_weights(run: series.Run) -> series.Evidence:
   """The gap comes with the steps."""
   if _kind(run) != "stale":
     return None
@@ -66,7 +62,7 @@ def stale_weights(run: series.Run) -> Evidence:
   )
 
 
-def sampler_mismatch(run: series.Run) -> Evidence:
+def sampler_mismatch(run: series.Run) -> series.Evidence:
   """The gap is there from the start and has none of these shapes."""
   if _kind(run) != "other":
     return None
@@ -82,11 +78,10 @@ def sampler_mismatch(run: series.Run) -> Evidence:
 
 def allowed(run: series.Run) -> float:
   """The largest gap that counts as rounding, nats per token."""
-  given = series.setting(run.config, "consistency.max_gap")
-  if given:
-    return given
-  dtype = series.setting(run.config, "model.dtype") or "float32"
-  return GAP.get(dtype, GAP_OF_LOWER_PRECISION)
+  return consistency.allowed_gap(
+    series.setting(run, "consistency.max_gap") or 0.0,
+    series.setting(run, "model.dtype") or "float32",
+  )
 
 
 def _kind(run: series.Run) -> str:

@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from rlvr_jax import workdir
+
 # Steps that say where a run began: one alone is noise.
 _FIRST = 3
 # Of the steps so far, one in so many says how it is now; three at least.
 _RECENT = 4
 
 Points = list[tuple[int, float]]
+# Sentences with figures and steps; None where there is nothing to tell.
+Evidence = tuple[str, ...] | None
 
 
 class Run(NamedTuple):
@@ -41,34 +45,34 @@ def start(found: Points) -> float:
 
 def recent(found: Points) -> float:
   """The mean of the last quarter of the steps, of three at least."""
-  return _mean(found[-max(_FIRST, len(found) // _RECENT) :])
+  return _mean(_last(found))
 
 
-def now(run: Run, name: str, otherwise: float = 0.0) -> float:
-  """`recent` of a metric, where there is one."""
+def now(run: Run, name: str) -> float:
+  """`recent` of a metric, 0 where there is none."""
   found = points(run, name)
-  return recent(found) if found else otherwise
+  return recent(found) if found else 0.0
 
 
-def then(run: Run, name: str, otherwise: float = 0.0) -> float:
-  """`start` of a metric, where there is one."""
+def then(run: Run, name: str) -> float:
+  """`start` of a metric, 0 where there is none."""
   found = points(run, name)
-  return start(found) if found else otherwise
+  return start(found) if found else 0.0
 
 
 def span(found: Points) -> str:
   """The steps that `recent` looks at, in words."""
-  last = found[-max(_FIRST, len(found) // _RECENT) :]
+  last = _last(found)
   return f"steps {last[0][0]} to {last[-1][0]}"
 
 
-def setting(config: Mapping[str, Any], path: str) -> Any:
+def setting(run: Run, path: str) -> Any:
   """A value of the config by its dotted path; None if it is not set."""
-  for key in path.split("."):
-    if not isinstance(config, Mapping) or key not in config:
-      return None
-    config = config[key]
-  return config
+  return workdir.flat(run.config).get(path)
+
+
+def _last(found: Points) -> Points:
+  return found[-max(_FIRST, len(found) // _RECENT) :]
 
 
 def _mean(found: Points) -> float:

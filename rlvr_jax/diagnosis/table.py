@@ -239,7 +239,7 @@ TABLE = (
     batches.all_right_groups,
     (
       Turn("data.variant", "choose a harder one"),
-      Turn("selection", "choose nearest_accuracy"),
+      Turn("selection.name", "choose nearest_accuracy"),
       Turn("refill.max_rounds", "raise"),
     ),
     "most of what is sampled teaches nothing; look at samples, too, for a"
@@ -288,6 +288,6 @@ def unexplained(table: Sequence[Cause], found: Any) -> list[Cause]:
 
 
 def _sentence(turn: Turn, run: series.Run) -> str:
-  value = series.setting(run.config, turn.setting)
+  value = series.setting(run, turn.setting)
   has = "not set" if value is None else f"is {value!r}"
   return f"config.{turn.setting} ({has}): {turn.how}"

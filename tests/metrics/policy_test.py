@@ -101,21 +101,16 @@ def test_entropies_by_place_and_shares_skip_pads():
   np.testing.assert_allclose(found["ratio_high_frac"], 1 / 6, rtol=1e-6)
 
 
-def test_widths_of_the_trust_region_can_be_given():
+def test_the_trust_region_is_a_fifth_wide():
   fields = {
-    name: jnp.zeros((1, 2))
+    name: jnp.zeros((1, 3))
     for name in ("completion_mask", "old_logprobs", "entropies")
   }
-  fields["completion_mask"] = jnp.ones((1, 2))
-  fields["logprobs"] = jnp.log(jnp.asarray([[0.85, 1.25]]))
-  shares = lambda **widths: [
-    float(policy.token_means(fields, **widths)[f"ratio_{end}_frac"].value())
-    for end in ("low", "high")
-  ]
-  assert shares() == [0.0, 0.5]
-  assert shares(clip_low=0.1, clip_high=0.28) == [0.5, 0.0]
-  # CISPO's lower width leaves every ratio inside.
-  assert shares(clip_low=1.0) == [0.0, 0.5]
+  fields["completion_mask"] = jnp.ones((1, 3))
+  fields["logprobs"] = jnp.log(jnp.asarray([[0.79, 0.81, 1.25]]))
+  means = policy.token_means(fields)
+  shares = [means[f"ratio_{end}_frac"].value() for end in ("low", "high")]
+  np.testing.assert_allclose(shares, [1 / 3, 1 / 3], rtol=1e-6)
 
 
 def test_demonstrations_have_no_sampler():
