@@ -40,19 +40,21 @@ class CheckpointConfig:
 
 
 class Checkpoints:
-  """The checkpoints of one folder. Close it, or use it in `with`."""
+  """The checkpoints of one folder. Close it, or use it in `with`.
+
+  A save is begun by `start`, which returns as soon as the state may change,
+  and is a checkpoint once `settle` has ended it; `save` is both.
+  """
 
   def __init__(self, directory: pathlib.Path, keep: int):
     self._directory, self._keep = pathlib.Path(directory).absolute(), keep
+    self._started: int | None = None
     self._manager = ocp.CheckpointManager(
       self._directory,
       options=ocp.CheckpointManagerOptions(
         # Orbax would remove the ones before, before there are checksums.
         max_to_keep=None,
         create=True,
-        # The training step donates the state that it is given: a save that
-        # still reads it in the background could write a later step.
-        enable_async_checkpointing=False,
       ),
       item_handlers={
         "state": ocp.StandardCheckpointHandler(),
@@ -63,8 +65,19 @@ class Checkpoints:
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *error) -> None:
-    self._manager.close()
+  def __exit__(self, kind, *error) -> None:
+    try:
+      if kind is None:
+        self.settle()
+      elif not hosts.are_several():
+        # What ended the run is told, and not what comes of it. Others may be
+        # elsewhere: several processes leave the save to the next start.
+        with contextlib.suppress(errors.UserError):
+          self.settle()
+    finally:
+      # Orbax tells once more of files that it could not write.
+      with contextlib.suppress(OSError, ValueError):
+        self._manager.close()
 
   def latest_step(self) -> int | None:
     """Newest checkpoint, or None; one that a kill cut off does not count."""
@@ -76,6 +89,20 @@ class Checkpoints:
     Raises:
       errors.UserError: if nothing was written; earlier checkpoints stay.
     """
+    self.start(step, state, meta)
+    self.settle()
+
+  def start(self, step: int, state: Any, meta: dict[str, Any]) -> None:
+    """Begins a save, of which files are written while the caller goes on.
+
+    The state may be donated afterwards: what is written is a copy on the host
+    or, on a CPU, a view, whose buffers jax does not give away.
+
+    Raises:
+      errors.UserError: if nothing was written, or not what was begun before;
+        earlier checkpoints stay.
+    """
+    self.settle()
     # All have looked before any deletes.
     with hosts.together():
       steps = self._steps()
@@ -85,13 +112,12 @@ class Checkpoints:
         f"checkpoint {step} was not written: {self._directory} already holds"
         f" step {max(steps)}; use another --workdir"
       )
-    folder, saving = self._folder(step), self._directory / _SAVING
     with self._told(step):
       for other in cut_off:
         self._manager.delete(other)
     with hosts.together(), self._told(step):
       if hosts.is_first():
-        writers.write_json(saving, step)
+        writers.write_json(self._directory / _SAVING, step)
     with self._told(step):
       self._manager.save(
         step,
@@ -100,10 +126,24 @@ class Checkpoints:
         ),
         force=True,
       )
+    self._started = step
+
+  def settle(self) -> None:
+    """Waits for a save that was begun, if there is one, and makes it count.
+
+    Raises:
+      errors.UserError: if it was not written; earlier checkpoints stay.
+    """
+    if self._started is None:
+      return
+    step, self._started = self._started, None
+    folder = self._folder(step)
+    with hosts.together(), self._told(step):
+      self._manager.wait_until_finished()
     with hosts.together(), self._told(step):
       if hosts.is_first():
         writers.write_json(folder / _CHECKSUMS, _checksums(folder))
-        saving.unlink()
+        (self._directory / _SAVING).unlink()
     with self._told(step):
       for other in sorted(self._manager.all_steps())[: -self._keep]:
         self._manager.delete(other)

@@ -169,6 +169,8 @@ def loop(
         progress.say(said)
     state, updated = programs.train_step(state, rollouts, replayed)
     metrics = sampled | clock.wait("update_secs", updated)
+    # A save of the step before has run beside this one.
+    saved.settle()
     numerics.check_possible(step, metrics)
     skipped = ""
     if metrics[numerics.SKIPPED]:
@@ -187,8 +189,9 @@ def loop(
     last = step == run.num_steps or stop()
     if last or step % run.checkpoint.every_steps == 0:
       record.sync()
-      saved.save(step, state, {"total_tokens": record.total_tokens})
+      saved.start(step, state, {"total_tokens": record.total_tokens})
     if last:
+      saved.settle()
       return step == run.num_steps
   return True
 

@@ -69,6 +69,36 @@ def test_a_state_comes_back_on_other_devices(tmp_path):
   _assert_equal(jax.device_get(restored), jax.device_get(state))
 
 
+def test_a_state_that_is_given_away_during_a_save_is_saved_as_it_was(tmp_path):
+  # Large enough to be written for longer than a step takes.
+  fresh = lambda: {"params": jnp.arange(3_000_000, dtype=jnp.float32)}
+  change = jax.jit(lambda x: jax.tree.map(lambda y: -y, x), donate_argnums=0)
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    for step in (1, 2):
+      state = fresh()
+      saved.start(step, state, {})
+      for _ in range(3):
+        state = change(state)
+      jax.block_until_ready(state)
+    # The second start has settled the first save, and leaving the block this.
+    assert saved.latest_step() == 1
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() == 2
+    for step in (1, 2):
+      _assert_equal(saved.restore(step, _like(fresh())), fresh())
+
+
+def test_an_error_of_the_run_does_not_cost_the_save_before_it(tmp_path):
+  with (
+    pytest.raises(ZeroDivisionError),
+    checkpoints.Checkpoints(tmp_path, keep=2) as saved,
+  ):
+    saved.start(1, _state(1), {})
+    raise ZeroDivisionError
+  with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
+    assert saved.latest_step() == 1
+
+
 def test_the_newest_are_kept(tmp_path):
   with checkpoints.Checkpoints(tmp_path, keep=2) as saved:
     for step in (1, 2, 3):
