@@ -14,11 +14,11 @@ import json
 import pathlib
 import re
 from typing import Any
-import zlib
 
 import jax
 import orbax.checkpoint as ocp
 
+from rlvr_jax import checksums
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax.metrics import writers
@@ -300,16 +300,9 @@ def _checksums(folder: pathlib.Path) -> dict[str, int]:
 
   And its step, by the name of its folder.
   """
-  sums = {_STEP: int(folder.name)}
-  for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-    if path.name == _CHECKSUMS:
-      continue
-    crc = 0
-    with open(path, "rb") as file:
-      while block := file.read(1 << 20):
-        crc = zlib.crc32(block, crc)
-    sums[str(path.relative_to(folder))] = crc
-  return sums
+  sums = checksums.of_folder(folder)
+  sums.pop(_CHECKSUMS, None)
+  return {_STEP: int(folder.name)} | sums
 
 
 def abstract(state: Any, shardings: Any) -> Any:

@@ -16,6 +16,7 @@ from ml_collections import config_flags
 
 from rlvr_jax import cluster
 from rlvr_jax import compilations
+from rlvr_jax import determinism
 from rlvr_jax import errors
 from rlvr_jax import hosts
 
@@ -75,6 +76,8 @@ def _guarded(main: Callable[..., None], arguments: list[str]) -> None:
         f"argument {arguments[0]!r} is not expected: flags begin with --"
       ) from error
     _give_simulated_devices_threads()
+    if determinism.is_wanted():
+      determinism.choose()
     with cluster.joined():
       if note := compilations.keep_on_disk():
         print(note, file=sys.stderr)

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 import dataclasses
+import json
 import pathlib
 from typing import Any
 
+from rlvr_jax import checksums
+from rlvr_jax import errors
+from rlvr_jax import hosts
 from rlvr_jax import settings
 from rlvr_jax import weights
 from rlvr_jax.data import tokenizer as tokenizer_lib
@@ -65,6 +69,35 @@ def check(config: PretrainedConfig, model: configs.ModelConfig) -> None:
       f"config.model.{field.name} is {ours!r}, but {folder} has {other!r}: take"
       " the checkpoint that the experiment names, or set the model's shape",
     )
+
+
+def check_same(config: PretrainedConfig) -> None:
+  """Makes sure that all processes read the same files of a checkpoint.
+
+  With several processes each reads all of its files once, a second or two for
+  every gigabyte. All have to ask.
+
+  Raises:
+    errors.UserError: on all of them, naming a file that differs.
+  """
+  if not hosts.are_several():
+    return
+  with hosts.together():
+    try:
+      sums = checksums.of_folder(pathlib.Path(config.folder))
+    except OSError as error:
+      raise errors.UserError(
+        f"{error.filename} cannot be read ({error.strerror}): mend its"
+        " permissions or copy the checkpoint again"
+      ) from error
+  first, *others = map(json.loads, hosts.all_texts(json.dumps(sums)))
+  for number, other in enumerate(others, start=1):
+    for name in sorted(first.keys() | other.keys()):
+      settings.require(
+        first.get(name) == other.get(name),
+        f"config.pretrained.folder {config.folder} has another {name} on"
+        f" process {number} than on process 0: give all hosts the same files",
+      )
 
 
 def tokenizer(

@@ -14,6 +14,7 @@ import jax
 from rlvr_jax import checkpoints
 from rlvr_jax import cluster
 from rlvr_jax import compilations
+from rlvr_jax import determinism
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
@@ -41,6 +42,7 @@ from rlvr_jax.metrics import progress as progress_lib
 _CONFIG = launch.define_config_flag()
 _WORKDIR = launch.define_workdir_flag()
 cluster.define_flags()
+determinism.define_flag()
 
 
 def main() -> None:
@@ -56,7 +58,11 @@ def main() -> None:
     else:
       builders.require_known(run.data.name)
     mesh = sharding.make_mesh(run.mesh)
+  if run.pretrained:
+    pretrained.check_same(run.pretrained)
   progress = progress_lib.Progress(is_silent=not hosts.is_first())
+  if determinism.is_wanted():
+    progress.say(determinism.promise(jax.default_backend()))
   watch = compilations.Watch()
   with (
     hosts.entered_by_first(workdir_lib.claimed(folder, config)),

@@ -18,6 +18,7 @@ from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import launch
 from rlvr_jax import numerics
+from rlvr_jax import pretrained
 from rlvr_jax import sharding
 
 
@@ -106,6 +107,7 @@ def agree():
     for guilty in (0, 1):
       _assert_told(guilty)
     _assert_in_turn(folder() / "log")
+    _assert_files_are_compared(folder())
     for axes in (
       dict(data=4),
       dict(data=2, tensor=2),
@@ -138,6 +140,23 @@ def _assert_in_turn(log: pathlib.Path):
     before = log.read_text() if log.exists() else ""
     log.write_text(before + f"{jax.process_index()}\n")
     assert before == "0\n" * jax.process_index()
+
+
+def _assert_files_are_compared(folder):
+  """Each host has a disk of its own, and one has another file on it."""
+  own = folder / f"host_{jax.process_index()}"
+  own.mkdir()
+  (own / "config.json").write_text("{}")
+  config = pretrained.PretrainedConfig(str(own))
+  pretrained.check_same(config)
+  (own / "model.safetensors").write_bytes(bytes([7, jax.process_index()]))
+  try:
+    pretrained.check_same(config)
+  except errors.UserError as error:
+    said = "has another model.safetensors on process 1 than on process 0"
+    assert said in str(error), error
+  else:
+    raise AssertionError("another file was not told of")
 
 
 def _assert_rows(mesh, axes):
