@@ -6,7 +6,8 @@ What is ours is which text the library reads; the verdict is its own:
      around it neither helps nor harms, and past an empty box nothing is read.
   2. A response without a box is judged by what the library finds in its last
      `PROSE_CHARS` characters: a formula or a number, by preference after
-     "answer". With boxed_only it is "unparsed".
+     "answer". It has to be said as an answer (`is_told_as_answer`); a number in
+     passing is "unparsed", and with boxed_only every one is.
   3. A box that the library cannot read as a whole is text, no value: it would
      look for a number inside. An equation of unequal numbers is wrong.
   4. A gold without math delimiters is put in a box: of a bare 2\sqrt{3} the
@@ -55,6 +56,14 @@ _NO_VALUE = re.compile(
   r"|\\(?:text\w*|mbox|mathrm)\s*\{[^{}]*"
   r"\b(?:not|wrong|incorrect|false|but|maybe|perhaps)\b"
 )
+# A formula or a number, its first and its last digit included.
+_VALUE = re.compile(
+  r"\$\$.+?\$\$|\$[^$]+\$|\\\(.+?\\\)|\\\[.+?\\\]|\d(?:[\d.,/]*\d)?", re.DOTALL
+)
+_ANNOUNCED = re.compile(r"(?i)\banswer\b[^\n.!?]*?(?:\bis\b|[:=])")
+_SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\n")
+# Words that may follow an answer in its sentence, such as a unit.
+_MAX_WORDS_AFTER = 3
 _DELIMITED = re.compile(r"(?<!\\)\$[^$]+(?<!\\)\$|\\\(|\\\[", re.DOTALL)
 # It warns of time limits being off, which is what we want.
 for _name in ("math_verify.parser", "math_verify.grader"):
@@ -99,8 +108,9 @@ def equivalent(
   )
   if not right:
     return Judged("gold_unparsed", answer)
-  if answer is None and not boxed_only:
-    text = boxed.searched(response, think_end=think_end, tail_chars=PROSE_CHARS)
+  prose = boxed.searched(response, think_end=think_end, tail_chars=PROSE_CHARS)
+  if answer is None and not boxed_only and is_told_as_answer(prose):
+    text = prose
   elif answer and not _is_unclear(answer):
     text = rf"\boxed{{{answer}}}"
   else:
@@ -134,6 +144,30 @@ def equivalent_in_box(response: str, gold: str) -> Judged:
     gold: the right answer.
   """
   return equivalent(response, gold, boxed_only=True)
+
+
+def is_told_as_answer(prose: str) -> bool:
+  r"""Whether prose without a box says a value as its answer.
+
+  Either after "answer is" or "answer:", where the value ends its sentence, or
+  without, where the last value ends the text; a unit may follow in both.
+
+  Example: True of "The answer is $5$ apples. I hope so." and "So it is 5.",
+  False of "I tried $5$, but it fails."
+
+  Args:
+    prose: any text.
+  """
+  announced = [*_ANNOUNCED.finditer(prose)]
+  if announced:
+    value = _VALUE.search(prose, announced[-1].end())
+    after = _SENTENCE_END.split(prose[value.end() :], 1)[0] if value else ""
+  else:
+    *_, value = [None, *_VALUE.finditer(prose)]
+    after = prose[value.end() :] if value else ""
+  if value is None or re.search("[,;:?]", after):
+    return False
+  return len(re.findall(r"\w+", after)) <= _MAX_WORDS_AFTER
 
 
 def parsed_gold(gold: str) -> tuple:

@@ -33,15 +33,6 @@ _VERIFIERS = {
   "math": (*_NUMBERS, *_OTHERS),
   "math_boxed": (*_NUMBERS, *_OTHERS),
 }
-# Wrong answers that a verifier takes for right: without a box, a number in
-# passing is the answer, as "math" says of itself.
-_IN_PASSING = {"hidden/in_passing", "hidden/told_the_grader"}
-_HOLES = {
-  "exact": set(),
-  "numeric": set(),
-  "math": _IN_PASSING,
-  "math_boxed": set(),
-}
 # Every so many items, whether the worker is still of sound mind.
 _CONTROLS = (("\\boxed{40817}", "correct"), ("\\boxed{40818}", "wrong"))
 _CONTROL_EVERY = 40
@@ -148,13 +139,8 @@ def test_the_list_made_by_hand(verifier):
   drawn = _generated(0, 300, (_GOLD, _FRACTION))
   with _opened(verifier) as pool:
     pairs = _verdicts(pool, by_hand + nested + drawn)
-  right = _taken_for_right(pairs)
-  holes = _HOLES[verifier]
-  unknown = set(right) - holes
-  assert not unknown, {name: right[name] for name in unknown}
-  # Whoever closes a hole takes it off the list above.
+  assert not _taken_for_right(pairs)
   unsure = {case.name for case, x in pairs if x.outcome in _UNJUDGED}
-  assert holes <= set(right) | unsure, holes - set(right)
   # Only what evaluates an answer can fail to finish.
   if verifier == "math":
     endless = {f"endless/{name}" for name in fragments.ENDLESS}
@@ -251,7 +237,4 @@ def test_ten_thousand_responses(verifier):
   assert len(pairs) == len(by_hand) + 10_000
   outcomes = collections.Counter(verdict.outcome for _, verdict in pairs)
   print(verifier, len(pairs), dict(outcomes), f"{max(pool.held):.2f} s at most")
-  right = _taken_for_right(pairs)
-  holes = _HOLES[verifier]
-  unknown = set(right) - holes
-  assert not unknown, {name: right[name] for name in unknown}
+  assert not _taken_for_right(pairs)

@@ -92,9 +92,35 @@ def test_a_gold_without_a_value_is_not_held_against_the_response(gold):
 def test_the_answer_is_what_was_judged():
   answer = lambda response: math_answers.equivalent(response, "5").answer
   assert answer(r"\boxed{4} and so \boxed{ 10/2 }") == "10/2"
-  assert answer("It is $x = 5$, I think.") == "x = 5"
+  assert answer("So it is $x = 5$.") == "x = 5"
+  assert answer("It is $x = 5$, I think.") is None
   assert answer(r"\boxed{}") == ""
   assert answer("No idea.") is None
+
+
+@pytest.mark.parametrize(
+  ("prose", "is_told"),
+  [
+    ("The final answer is $5$. I hope it is correct.", True),
+    ("Final answer: 5 apples", True),
+    ("The answer is\n\\[\nx = 5\n\\]", True),
+    ("She pays 1,250.50 dollars.", True),
+    ("2 + 3 = 5", True),
+    ("The answer is 4. No, the answer is 5.", True),
+    ("I tried $5$, but it fails, so I have no answer.", False),
+    ("The grader's reference is 5, which is wrong.", False),
+    ("The answer is 5, which cannot be.", False),
+    ("The answer is 5 or it is nothing of the kind.", False),
+    ("Of 5 things none is the answer that we want here.", False),
+    ("Is it 5?", False),
+    ("The answer is unknown.", False),
+    ("", False),
+  ],
+)
+def test_prose_has_to_say_a_value_as_its_answer(prose, is_told):
+  assert math_answers.is_told_as_answer(prose) == is_told
+  if not is_told:
+    assert math_answers.equivalent(prose, "5").outcome == "unparsed"
 
 
 def test_a_box_can_be_required():
