@@ -20,8 +20,6 @@ from absl import flags
 import jax.numpy as jnp
 
 from rlvr_jax import certificate
-from rlvr_jax import checkpoints
-from rlvr_jax import errors
 from rlvr_jax import launch
 from rlvr_jax import names
 from rlvr_jax import pretrained
@@ -89,12 +87,8 @@ def export(source: pathlib.Path, destination: pathlib.Path) -> None:
     errors.UserError: if the source is neither, or the destination exists.
   """
   weights.require_new(destination)
-  if (source / workdir.CHECKPOINTS).is_dir():
-    config, params, content, companions = _of_run(source)
-  else:
-    config = _scanned(weights.model_config(source))
-    params = weights.read(source, config, _abstract(config))
-    content, companions = weights.read_config(source), source
+  config, params = pretrained.policy(source)
+  content, companions = _companions(source, config)
   weights.write(
     destination,
     params,
@@ -137,25 +131,16 @@ def check(source: pathlib.Path) -> None:
     sys.exit(1)
 
 
-def _of_run(
-  folder: pathlib.Path,
-) -> tuple[configs.ModelConfig, Any, dict[str, Any], pathlib.Path | None]:
-  """Shape, newest parameters, config.json and companions of a run."""
-  run = pretrained.with_shape(workdir.read_config(folder))
-  config = settings.typed(configs.ModelConfig, run["model"], "config.model")
-  content, companions = None, None
-  if block := run.get("pretrained"):
-    companions = pathlib.Path(block["folder"])
-    content = weights.read_config(companions)
-  with checkpoints.Checkpoints(folder / workdir.CHECKPOINTS, keep=1) as saved:
-    step = saved.latest_step()
-    if step is None:
-      raise errors.UserError(
-        f"{folder} has no checkpoint yet: train further, or lower"
-        " config.checkpoint.every_steps"
-      )
-    params = saved.restore_part(step, "params", _abstract(config))
-  return config, params, content or huggingface.config_json(config), companions
+def _companions(
+  folder: pathlib.Path, config: configs.ModelConfig
+) -> tuple[dict[str, Any], pathlib.Path | None]:
+  """config.json of an export, and the folder that its tokenizer lies in."""
+  if pretrained.is_run(folder):
+    block = workdir.read_config(folder).get("pretrained")
+    if not block:
+      return huggingface.config_json(config), None
+    folder = pathlib.Path(block["folder"])
+  return weights.read_config(folder), folder
 
 
 def _scanned(config: configs.ModelConfig) -> configs.ModelConfig:

@@ -14,6 +14,7 @@ from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import records
+from rlvr_jax import rollout_files
 from rlvr_jax import settings
 from rlvr_jax import workdir as workdir_lib
 
@@ -122,7 +123,7 @@ def keep_skipped(
   }
   with hosts.together():
     if hosts.is_first():
-      keep(path, rollouts, replayed)
+      rollout_files.write(path, rollouts, replayed)
   why = blamed(metrics, arrays)
   return f"step {step} left an update out: not finite were {why}; see {path}"
 
@@ -166,67 +167,3 @@ def blamed(
   except errors.UserError as error:
     return f"{', '.join(bad)}, of a batch where {error}"
   return ", ".join(bad)
-
-
-def keep(
-  path: pathlib.Path,
-  rollouts: records.RolloutBatch,
-  replayed: records.RolloutBatch | None,
-) -> dict[str, np.ndarray]:
-  """Writes a batch down, to be looked at or learned from again.
-
-  Args:
-    path: of the .npz file.
-    rollouts: on the host.
-    replayed: likewise.
-
-  Returns:
-    The arrays of `rollouts` by name.
-  """
-  arrays = _arrays("", rollouts)
-  path.parent.mkdir(exist_ok=True)
-  temporary = path.with_name(path.name + ".tmp")
-  with open(temporary, "wb") as file:
-    np.savez_compressed(
-      file, **arrays, **(_arrays("replayed.", replayed) if replayed else {})
-    )
-  temporary.replace(path)
-  return arrays
-
-
-def read_kept(
-  path: pathlib.Path,
-) -> tuple[records.RolloutBatch, records.RolloutBatch | None]:
-  """The rollouts and replayed rows of a batch that `keep` has written."""
-  with np.load(path) as found:
-    arrays = dict(found)
-  replayed = {
-    name.removeprefix("replayed."): arrays.pop(name)
-    for name in list(arrays)
-    if name.startswith("replayed.")
-  }
-  return _batch(arrays), _batch(replayed) if replayed else None
-
-
-def _arrays(prefix: str, batch: records.RolloutBatch) -> dict[str, np.ndarray]:
-  leaves = jax.tree_util.tree_leaves_with_path(batch)
-  name = lambda path: jax.tree_util.keystr(path, simple=True, separator=".")
-  return {f"{prefix}{name(path)}": np.asarray(leaf) for path, leaf in leaves}
-
-
-def _batch(arrays: Mapping[str, np.ndarray]) -> records.RolloutBatch:
-  nested: dict[str, Any] = {}
-  for name, value in arrays.items():
-    *folders, last = name.split(".")
-    place = nested
-    for folder in folders:
-      place = place.setdefault(folder, {})
-    place[last] = value
-  prompts = nested.pop("prompts")
-  if "hints" in prompts:
-    prompts["hints"] = {
-      name: (pair["0"], pair["1"]) for name, pair in prompts["hints"].items()
-    }
-  return records.RolloutBatch(
-    prompts=records.PromptBatch(**{"answers": {}} | prompts), **nested
-  )

@@ -104,6 +104,8 @@ class RolloutBatch:
     is_correct: f32[B], the verifier's bit; never a shaped reward.
     outcomes: i32[B], index into `OUTCOMES`.
     old_logprobs: f32[B, T], trainer's weights at rollout time.
+    ref_logprobs: f32[B, T], of the frozen reference; None for the run's own,
+      which an update scores.
     teacher_logprobs: f32[B, T], nats, of the same tokens under the teacher.
     teacher_entropies: f32[B, T], nats, full vocabulary, of the teacher.
     has_teacher: f32[B], 0 on rows for which there was no demonstration; their
@@ -129,6 +131,7 @@ class RolloutBatch:
   is_correct: jax.Array | None = None
   outcomes: jax.Array | None = None
   old_logprobs: jax.Array | None = None
+  ref_logprobs: jax.Array | None = None
   teacher_logprobs: jax.Array | None = None
   teacher_entropies: jax.Array | None = None
   has_teacher: jax.Array | None = None

@@ -11,15 +11,14 @@ import jax.numpy as jnp
 import optax
 
 from rlvr_jax import credit
-from rlvr_jax import keys
 from rlvr_jax import numerics
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import partition_head
 from rlvr_jax import parts as parts_lib
+from rlvr_jax import passes
 from rlvr_jax import records
 from rlvr_jax.metrics import policy
 from rlvr_jax.models import transformer
-from rlvr_jax.rollouts import scoring
 
 Fields = dict[str, jax.Array]
 # How metrics end whose largest value counts.
@@ -86,29 +85,12 @@ def train_step(
   Returns:
     The state after, and metrics by name, f32[] each.
   """
-  forward = functools.partial(_score, model, temperature, head)
-  # Only the pass inside the gradient looks at candidate tokens.
-  live = functools.partial(
-    forward,
-    has_support="support_logprobs" in objective_lib.needed_fields(method),
-  )
-  devices = model.partition.num_row_parts if model.partition else 1
-  divided = functools.partial(parts_lib.division, num_devices=devices)
-  micro = config.num_micro_batches * config.num_minibatches
-  batches = [_batch(state, rollouts, method, head, is_replayed=0.0)]
+  forward, live, divided = _passes(model, method, temperature, head)
+  batches = [passes.known(state, rollouts, method, head)]
   if replayed is not None:
-    batches.append(_batch(state, replayed, method, head, is_replayed=1.0))
-  for batch in batches:
-    if needs_reference(method, config):
-      into = divided(batch, micro)
-      scores = _in_parts(forward, state.ref_params, batch, into)
-      batch.fields["ref_logprobs"] = scores.logprobs
-    if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
-      into = divided(batch, micro)
-      scores = _in_parts(forward, state.params, batch, into)
-      batch.fields.setdefault("old_logprobs", scores.logprobs)
+    batches.append(passes.known(state, replayed, method, head, is_replayed=1.0))
   batches = tuple(
-    batch.replace(fields=credit.assign_credit(method, batch.fields))
+    _credited(state, batch, forward, divided, method, config)
     for batch in batches
   )
 
@@ -157,26 +139,99 @@ def train_step(
   return observe(state, rollouts), metrics
 
 
+def first_fields(
+  state: records.TrainState,
+  rollouts: records.RolloutBatch,
+  *,
+  model: transformer.Transformer,
+  method: objective_lib.Objective,
+  config: UpdateConfig,
+  temperature: float = 1.0,
+  head: partition_head.Head | None = None,
+) -> Fields:
+  """All fields of the rollouts once credit is final, before any gradient.
+
+  Those of `train_step` at its first update, as if that took the whole batch:
+  with minibatches, credit that looks at the current policy does so there for
+  each of them, and after those before it. Arguments are those of `train_step`.
+  """
+  forward, _, divided = _passes(model, method, temperature, head)
+  batch = passes.known(state, rollouts, method, head)
+  batch = _credited(state, batch, forward, divided, method, config)
+  if credit.is_refined(method):
+    into = divided(batch, config.num_micro_batches * config.num_minibatches)
+    batch = _refined(Learned(state.params), batch, forward, method, into)
+  return batch.fields
+
+
+def gradient(
+  state: records.TrainState,
+  rollouts: records.RolloutBatch,
+  *,
+  model: transformer.Transformer,
+  method: objective_lib.Objective,
+  config: UpdateConfig,
+  temperature: float = 1.0,
+  head: partition_head.Head | None = None,
+) -> tuple[Learned, Fields]:
+  """What `train_step` steps along if it takes the whole batch as one update.
+
+  Arguments are those of `train_step`.
+
+  Returns:
+    The gradient, before any clipping, and metrics by name, f32[] each.
+  """
+  forward, live, divided = _passes(model, method, temperature, head)
+  batch = passes.known(state, rollouts, method, head)
+  batch = _credited(state, batch, forward, divided, method, config)
+  learned = Learned(state.params, state.log_partition)
+  return _gradient(
+    learned, (batch,), forward, live, method, head, config, divided
+  )
+
+
+def _passes(model, method, temperature, head):
+  """Forward passes outside and inside of the gradient, and how they split."""
+  forward = functools.partial(passes.score, model, temperature, head)
+  # Only the pass inside the gradient looks at candidate tokens.
+  live = functools.partial(
+    forward,
+    has_support="support_logprobs" in objective_lib.needed_fields(method),
+  )
+  devices = model.partition.num_row_parts if model.partition else 1
+  divided = functools.partial(parts_lib.division, num_devices=devices)
+  return forward, live, divided
+
+
+def _credited(
+  state: records.TrainState,
+  batch: parts_lib.Part,
+  forward,
+  divided: Callable[[parts_lib.Part, int], parts_lib.Division],
+  method: objective_lib.Objective,
+  config: UpdateConfig,
+) -> parts_lib.Part:
+  """The batch with its credit, and with the passes that credit reads."""
+  micro = config.num_micro_batches * config.num_minibatches
+  fields = dict(batch.fields)
+  if needs_reference(method, config) and "ref_logprobs" not in fields:
+    into = divided(batch, micro)
+    scores = passes.in_parts(forward, state.ref_params, batch, into)
+    fields["ref_logprobs"] = scores.logprobs
+  if config.num_minibatches > 1 or credit.needs_old_logprobs(method):
+    into = divided(batch, micro)
+    scores = passes.in_parts(forward, state.params, batch, into)
+    # Replayed rows may bring some of their own.
+    fields.setdefault("old_logprobs", scores.logprobs)
+  return batch.replace(fields=credit.assign_credit(method, fields))
+
+
 def needs_reference(
   method: objective_lib.Objective, config: UpdateConfig
 ) -> bool:
   """Whether an update runs the frozen reference policy."""
   named = objective_lib.needed_fields(method)
   return config.measures_ref_kl or "ref_logprobs" in named
-
-
-def _batch(state, rollouts, method, head, is_replayed: float) -> parts_lib.Part:
-  """The rollouts with every field that is known before credit."""
-  fields = records.fields(rollouts) | {"step": state.step}
-  named = objective_lib.needed_fields(method)
-  if "token_uniforms" in named:
-    fields["token_uniforms"] = _token_uniforms(state, fields)
-  if "prompt_normals" in named:
-    key = keys.stream_key(state.seed, "partition_noise", state.step)
-    fields["prompt_normals"] = keys.prompt_normals(key, fields["prompt_ids"])
-  if head:
-    fields["is_replayed"] = jnp.full_like(fields["valid"], is_replayed)
-  return parts_lib.Part(rollouts.prompts, rollouts.completion_tokens, fields)
 
 
 def _step(learned, opt_states, grads, optimizer, head):
@@ -207,70 +262,6 @@ def _drift(head, method, state, learned: Learned, prompts) -> Fields:
   accuracy = lambda params: head.accuracy(params, prompts, inv_temp)
   moved = accuracy(learned.log_partition) - accuracy(state.log_partition)
   return {"log_partition/drift": jnp.mean(jnp.abs(moved))}
-
-
-def _token_uniforms(state: records.TrainState, fields: Fields) -> jax.Array:
-  """Random numbers by prompt, sample and position, f32[B, T]."""
-  key = keys.stream_key(state.seed, "credit", state.step)
-  row_keys = keys.row_keys(key, fields["prompt_ids"], fields["sample_index"])
-  return keys.position_uniforms(row_keys, fields["completion_mask"].shape[1])
-
-
-def _score(
-  model,
-  temperature,
-  head,
-  params,
-  part: parts_lib.Part,
-  has_support: bool = False,
-) -> scoring.TokenScores:
-  support_ids = part.fields.get("support_ids") if has_support else None
-  return scoring.score_completions(
-    model,
-    params,
-    part.prompts,
-    part.completion_tokens,
-    temperature=temperature,
-    pooling=head.config.pooling if head else "mean",
-    support_ids=support_ids,
-    full_support=has_support and support_ids is None,
-  )
-
-
-def _in_parts(forward, params, batch: parts_lib.Part, into: parts_lib.Division):
-  """A forward pass outside of the gradient, a part of the batch at a time."""
-  if into.num_parts == 1:
-    return forward(params, batch)
-  scores = lax.map(
-    lambda part: forward(params, part), parts_lib.split(batch, into)
-  )
-  # The prompts' embeddings come once per part; only rows are wanted here.
-  rows = lambda x: parts_lib.joined_rows(x, into)
-  return scores.replace(
-    logprobs=rows(scores.logprobs),
-    entropies=rows(scores.entropies),
-    mean_logprobs=rows(scores.mean_logprobs),
-    embeddings=None,
-    support_logprobs=None,
-  )
-
-
-def _live_fields(scores: scoring.TokenScores, fields: Fields) -> Fields:
-  frozen = lax.stop_gradient(scores.logprobs)
-  return (
-    {"old_logprobs": frozen}
-    | fields
-    | {
-      name: getattr(scores, name)
-      for name in (
-        "logprobs",
-        "entropies",
-        "mean_logprobs",
-        "support_logprobs",
-      )
-      if getattr(scores, name) is not None
-    }
-  )
 
 
 def _log_partition(head, learned: Learned, part, scores) -> Fields:
@@ -306,7 +297,7 @@ def _gradient(
 
   def loss(learned, part: parts_lib.Part, denominators):
     scores = live(learned.policy, part)
-    fields = _live_fields(scores, part.fields)
+    fields = passes.with_live(scores, part.fields)
     fields |= _log_partition(head, learned, part, scores)
     if denominators is None:
       fields = credit.refine_credit(method, fields)
@@ -360,8 +351,8 @@ def _gradient(
 
 def _refined(learned, part, forward, method, into) -> parts_lib.Part:
   """The part with credit that looked at the current policy."""
-  scores = _in_parts(forward, learned.policy, part, into)
-  fields = credit.refine_credit(method, _live_fields(scores, part.fields))
+  scores = passes.in_parts(forward, learned.policy, part, into)
+  fields = credit.refine_credit(method, passes.with_live(scores, part.fields))
   return part.replace(fields=fields)
 
 

@@ -13,6 +13,7 @@ from rlvr_jax import errors
 from rlvr_jax import losses
 from rlvr_jax import numerics
 from rlvr_jax import objective as objective_lib
+from rlvr_jax import rollout_files
 from rlvr_jax import update
 from tests import testing
 
@@ -146,7 +147,7 @@ def test_a_kept_batch_comes_back_and_is_left_out_again(tmp_path):
   assert told.startswith("step 4 left an update out: not finite were")
   assert "policy/loss, policy/grad_norm, of a batch where rewards[3] is" in told
   assert str(path) in told
-  kept, replayed = numerics.read_kept(path)
+  kept, replayed = rollout_files.read(path)
   assert _same(kept, batch) and _same(replayed, batch)
   assert _step(kept)[2][numerics.SKIPPED] == 1.0
 

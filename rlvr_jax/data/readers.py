@@ -135,6 +135,13 @@ def _read_parquet(path: pathlib.Path, keys) -> Iterator[tuple[int, Any]]:
     ) from error
 
 
+def at(row: Any, key: str) -> Any:
+  """The value of "a.b" in a row; None if there is none."""
+  for part in key.split("."):
+    row = row.get(part) if isinstance(row, dict) else None
+  return row
+
+
 def shortened(value: Any) -> str:
   """A value as it would be typed in, its end cut off where it is long."""
   text = repr(value)

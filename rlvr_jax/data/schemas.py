@@ -294,7 +294,7 @@ def schema_of(
     fits = _has(row, schema.prompt_key) and _has(row, schema.answer_key)
     if known == "gsm8k":
       # Its keys are those of `question`; only the mark tells them apart.
-      fits = fits and "####" in str(_at(row, schema.answer_key))
+      fits = fits and "####" in str(readers.at(row, schema.answer_key))
     if name or fits:
       return schema
   pairs = dict.fromkeys(f"{s[0]} and {s[1]}" for s in SCHEMAS.values())
@@ -314,15 +314,8 @@ def _spelt(row: dict, key: str) -> str:
 
 def _has(row: dict, key: str) -> bool:
   outer, _, last = key.rpartition(".")
-  row = _at(row, outer) if outer else row
+  row = readers.at(row, outer) if outer else row
   return isinstance(row, dict) and last in row
-
-
-def _at(row: Any, key: str) -> Any:
-  """The value of "a.b" in a row; None if there is none."""
-  for part in key.split("."):
-    row = row.get(part) if isinstance(row, dict) else None
-  return row
 
 
 def problem(row: dict, schema: Schema, source: str) -> Problem:
@@ -345,7 +338,7 @@ def problem(row: dict, schema: Schema, source: str) -> Problem:
 
 
 def _required(row: dict, key: str, source: str) -> Any:
-  value = _at(row, key)
+  value = readers.at(row, key)
   settings.require(
     value is not None,
     f"{source} has nothing in {key!r}, and the keys {', '.join(row)}: fill it,"
