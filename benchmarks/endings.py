@@ -14,6 +14,7 @@ from rlvr_jax import workdir as workdir_lib
 _COMPARED = (
   workdir_lib.METRICS,
   workdir_lib.SAMPLES,
+  workdir_lib.TOKENS,
   workdir_lib.WARM_START_METRICS,
   workdir_lib.SUMMARY,
 )

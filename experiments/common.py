@@ -366,5 +366,7 @@ def _everyday() -> ml_collections.ConfigDict:
   config.checkpoint = dict(every_steps=50, keep=2)
   config.numerics = dict(max_skipped=3)
   config.consistency = dict(enabled=True, tests_verifier=True, max_gap=0.0)
+  config.boards = dict(tensorboard=False, wandb_project="")
+  config.report = dict(token_prompts=2)
   config.mesh = dict(data=1, fsdp=1, tensor=1)
   return config

@@ -128,14 +128,14 @@ class Checkpoints:
       )
     self._started = step
 
-  def settle(self) -> None:
-    """Waits for a save that was begun, if there is one, and makes it count.
+  def settle(self) -> bool:
+    """Waits for a save that was begun and makes it count; False if none was.
 
     Raises:
       errors.UserError: if it was not written; earlier checkpoints stay.
     """
     if self._started is None:
-      return
+      return False
     step, self._started = self._started, None
     folder = self._folder(step)
     with hosts.together(), self._told(step):
@@ -147,6 +147,7 @@ class Checkpoints:
     with self._told(step):
       for other in sorted(self._manager.all_steps())[: -self._keep]:
         self._manager.delete(other)
+    return True
 
   def meta(self, step: int) -> dict[str, Any]:
     """The JSON record of a checkpoint.

@@ -73,6 +73,7 @@ def judged(
   metrics = rollout_metrics.rollout_metrics(rollouts)
   if rollouts.prompts.accuracy_estimates is not None:
     metrics |= calibration.calibration(rollouts)
+    metrics |= calibration.bins(rollouts)
   if marker_table is not None:
     metrics |= verbalization.rollout_metrics(rollouts, marker_table)
   return rollouts, metrics

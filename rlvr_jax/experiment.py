@@ -5,6 +5,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from rlvr_jax import binding
+from rlvr_jax import boards as boards_lib
 from rlvr_jax import checkpoints
 from rlvr_jax import consistency as consistency_lib
 from rlvr_jax import curriculum
@@ -22,6 +23,7 @@ from rlvr_jax import rewards
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import teaching
+from rlvr_jax import token_columns
 from rlvr_jax import update
 from rlvr_jax import verbalization
 from rlvr_jax import verification
@@ -86,6 +88,10 @@ class Run:
   consistency: consistency_lib.ConsistencyConfig = (
     consistency_lib.ConsistencyConfig()
   )
+  # TensorBoard and Weights & Biases.
+  boards: boards_lib.BoardsConfig = boards_lib.BoardsConfig()
+  # What a report shows that nothing else needs.
+  report: token_columns.ReportConfig = token_columns.ReportConfig()
 
 
 class Experiment(NamedTuple):

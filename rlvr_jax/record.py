@@ -1,10 +1,13 @@
 """What a run writes down: metrics, samples and times of every step."""
 
+from collections.abc import Mapping, Sequence
 import pathlib
 import time
+from typing import Any
 
 import jax
 
+from rlvr_jax import boards as boards_lib
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import hosts
@@ -47,8 +50,19 @@ def lines_file(
 class Record:
   """The files of a run: metrics, samples and times of every step."""
 
-  def __init__(self, folder: pathlib.Path, first_step: int):
-    """Goes on after `first_step`; later lines are dropped."""
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    first_step: int,
+    boards: boards_lib.Boards | None = None,
+  ):
+    """Goes on after `first_step`; later lines are dropped.
+
+    Args:
+      folder: of the run.
+      first_step: of the checkpoint that it goes on from; 0 at the start.
+      boards: that show what is recorded; closed with the record.
+    """
     last = first_step or -1
     lines = [
       line
@@ -64,8 +78,10 @@ class Record:
     self.skipped_in_a_row = numerics.skipped_in_a_row(lines)
     self.total_tokens = lines[-1]["rollout/total_tokens"] if lines else 0
     self.folder = folder
+    self._boards = boards or boards_lib.Boards()
     self._metrics = lines_file(folder / workdir_lib.METRICS, last)
     self._samples = lines_file(folder / workdir_lib.SAMPLES, last)
+    self._tokens = lines_file(folder / workdir_lib.TOKENS, last)
     self._timing = lines_file(folder / workdir_lib.TIMING, last)
     self._reward = self._pass_at_1 = self._tokens_per_sec = 0.0
     # Of step 0, which later ones are compared with.
@@ -85,8 +101,9 @@ class Record:
     return self
 
   def __exit__(self, *error) -> None:
-    for file in (self._metrics, self._samples, self._timing):
+    for file in (self._metrics, self._samples, self._tokens, self._timing):
       file.close()
+    self._boards.close()
 
   def write(
     self,
@@ -94,10 +111,20 @@ class Record:
     metrics: dict[str, float],
     evaluated: dict[str, evaluation.Evaluation],
     secs: dict[str, float],
+    tokens: Sequence[Mapping[str, Any]] = (),
   ) -> None:
-    """Books one step, with what was evaluated at it by name."""
-    tokens = int(metrics.get("rollout/tokens", 0))
-    self.total_tokens += tokens + int(metrics.get("rollout/probe_tokens", 0))
+    """Books one step.
+
+    Args:
+      step: of the run.
+      metrics: of the step.
+      evaluated: what was evaluated at it, by name.
+      secs: wall-clock times by name.
+      tokens: lines of `token_columns`.
+    """
+    generated = int(metrics.get("rollout/tokens", 0))
+    self.total_tokens += generated
+    self.total_tokens += int(metrics.get("rollout/probe_tokens", 0))
     line = {"step": step} | dict(sorted(metrics.items()))
     line["rollout/total_tokens"] = self.total_tokens
     for suite, found in evaluated.items():
@@ -118,16 +145,20 @@ class Record:
     self.skipped_in_a_row = numerics.skipped_in_a_row([line]) and (
       self.skipped_in_a_row + 1
     )
+    for row in tokens:
+      self._tokens.write({"step": step} | row)
     self._metrics.write(line)
     self._timing.write({"step": step} | secs)
+    self._boards.write(line | {f"timing/{k}": v for k, v in secs.items()})
     self._reward = metrics.get("train/reward", 0.0)
     busy = secs.get("rollout_secs", 0.0) + secs.get("update_secs", 0.0)
-    self._tokens_per_sec = tokens / busy if busy else 0.0
+    self._tokens_per_sec = generated / busy if busy else 0.0
 
   def sync(self) -> None:
     """Makes the record survive a power cut; before every checkpoint."""
     self._metrics.sync()
     self._samples.sync()
+    self._tokens.sync()
 
   def warning(self, config: verbalization.EpistemicConfig | None) -> str | None:
     """What to say if no response of step 0 holds a marker."""

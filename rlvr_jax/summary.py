@@ -47,6 +47,7 @@ def finish(folder: pathlib.Path) -> str:
       "",
       f"figures: {folder / workdir_lib.SUMMARY}",
       f"picture: {picture}",
+      f"page:    python -m rlvr_jax.report --workdir={folder}",
     ]
   )
 
@@ -77,32 +78,40 @@ def summarize(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(summary: dict[str, Any]) -> str:
   """Before and after, with standard errors, as aligned text."""
+  return f"{aligned(rows(summary))}\n{note(summary)}"
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+  """The cells of a table of before and after, its header first."""
   before, after = summary["before"], summary["after"]
-  rows = [("held-out", "before", "after", "change")]
-  rows += [
+  return [("held-out", "before", "after", "change")] + [
     (
       label(name),
-      _with_error(before, name),
-      _with_error(after, name),
+      with_error(before, name),
+      with_error(after, name),
       f"{after[name] - before[name]:+.3f}",
     )
-    for name in _names(before)
+    for name in measures(before)
   ]
-  note = (
+
+
+def note(summary: dict[str, Any]) -> str:
+  """What stands below such a table."""
+  return (
     f"{summary['steps']} steps, {summary['generated_tokens']:,} generated"
     " tokens; ± one standard error over problems"
   )
-  return f"{aligned(rows)}\n{note}"
 
 
 def one_column(metrics: dict[str, float]) -> str:
   """One evaluation, with standard errors, as aligned text."""
   return aligned(
-    [(label(name), _with_error(metrics, name)) for name in _names(metrics)]
+    [(label(name), with_error(metrics, name)) for name in measures(metrics)]
   )
 
 
-def _names(metrics: dict[str, float]) -> list[str]:
+def measures(metrics: dict[str, float]) -> list[str]:
+  """Names of an evaluation's values, without their errors."""
   return [name for name in metrics if not name.endswith("_se")]
 
 
@@ -112,8 +121,10 @@ def label(name: str) -> str:
   return _LABELS.get(name, shorter)
 
 
-def _with_error(metrics: dict[str, float], name: str) -> str:
-  return f"{metrics[name]:.3f} ± {metrics[name + '_se']:.3f}"
+def with_error(metrics: dict[str, float | None], name: str) -> str:
+  """A value with its standard error; "-" for either that is not there."""
+  shown = lambda x: "-" if x is None else f"{x:.3f}"
+  return f"{shown(metrics.get(name))} ± {shown(metrics.get(name + '_se'))}"
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:

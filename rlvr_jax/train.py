@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from rlvr_jax import boards as boards_lib
 from rlvr_jax import checkpoints
 from rlvr_jax import cluster
 from rlvr_jax import compilations
@@ -30,6 +31,7 @@ from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import summary
 from rlvr_jax import teaching
+from rlvr_jax import token_columns
 from rlvr_jax import tracing
 from rlvr_jax import verification
 from rlvr_jax import warm_start
@@ -65,11 +67,13 @@ def main() -> None:
     progress.say(determinism.promise(jax.default_backend()))
   watch = compilations.Watch()
   with (
+    progress,
     hosts.entered_by_first(workdir_lib.claimed(folder, config)),
     launch.StopRequest() as stop,
   ):
     workdir_lib.check_shared(folder)
     progress.say(f"preparing {run.data.name} in {folder}")
+    progress.now("data")
     with hosts.first_before_others():
       task = tasks.load_task(
         run.data,
@@ -85,6 +89,8 @@ def main() -> None:
     with verification.opened(
       run.data, run.verifier_pool, task, run.consistency.asks_verifier
     ) as judge_texts:
+      if judge_texts:
+        judge_texts = progress.timed("verdicts", judge_texts)
       programs = programs_lib.make_programs(experiment, task, mesh, judge_texts)
       tracing.trace(programs)
       programs = watch.watched(programs)
@@ -113,6 +119,7 @@ def train(
     folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
   ) as saved:
     first_step, probed = saved.latest_step(), {}
+    progress.now("parameters")
     if first_step is None:
       params = warm_parameters(run, programs, folder, progress, stop)
       if params is None:
@@ -122,12 +129,17 @@ def train(
     else:
       state = saved.restore(first_step, programs.train.abstract)
       progress.say(f"resuming at step {first_step}")
+    progress.now("checks")
     gate.before(run, programs, state)
     prompts = gather.prompts_with_embeddings(
       run, programs, None if first_step else state.params, folder
     )
-    with record_lib.Record(folder, first_step) as record:
+    boards = boards_lib.opened(
+      run.boards, folder, first_step or -1, progress.say
+    )
+    with record_lib.Record(folder, first_step, boards) as record:
       if first_step == 0:
+        progress.now("evaluation")
         evaluated = evaluate_all(run, programs, state.params)
         record.write(0, probed, evaluated, watch.lap())
         if warning := record.warning(run.epistemic):
@@ -162,21 +174,34 @@ def loop(
   watch.start()
   for step in range(first_step + 1, run.num_steps + 1):
     clock = record_lib.Clock()
+    progress.now("sampling")
     state, rollouts, replayed, sampled = gather.gather(
       run, programs, state, prompts
     )
     sampled = clock.wait("rollout_secs", sampled)
     if programs.teach:
+      progress.now("the teacher")
       rollouts, taught = programs.teach(state, rollouts)
       sampled |= clock.wait("teacher_secs", taught)
     if step == first_step + 1:
       gate.check_rollouts(rollouts, run.log_partition is not None)
       if said := gate.check_layouts(run, programs, state, rollouts):
         progress.say(said)
+    is_evaluated = (
+      step % run.evaluation.every_steps == 0 or step == run.num_steps
+    )
+    tokens = []
+    if programs.look and (is_evaluated or step == 1):
+      looked = jax.device_get(programs.look(state, rollouts))
+      tokens = token_columns.lines(looked, programs.task.vocabulary)
+      clock.lap("look_secs")
+    progress.now("the update")
     state, updated = programs.train_step(state, rollouts, replayed)
     metrics = sampled | clock.wait("update_secs", updated)
     # A save of the step before has run beside this one.
-    saved.settle()
+    progress.now("the checkpoint")
+    if saved.settle():
+      progress.saved()
     numerics.check_possible(step, metrics)
     skipped = ""
     if metrics[numerics.SKIPPED]:
@@ -185,15 +210,18 @@ def loop(
       )
       progress.say(skipped)
     evaluated = {}
-    if step % run.evaluation.every_steps == 0 or step == run.num_steps:
+    progress.now("evaluation")
+    if is_evaluated:
       evaluated = evaluate_all(run, programs, state.params)
       clock.lap("evaluation_secs")
     watch.check(step)
-    record.write(step, metrics, evaluated, clock.secs | watch.lap())
+    secs = clock.secs | watch.lap()
+    record.write(step, metrics, evaluated, secs, tokens)
     numerics.check_skipped(run.numerics, record.skipped_in_a_row, skipped)
     progress.update("training", step, run.num_steps, record.headline())
     last = step == run.num_steps or stop()
     if last or step % run.checkpoint.every_steps == 0:
+      progress.now("the checkpoint")
       record.sync()
       saved.start(step, state, {"total_tokens": record.total_tokens})
     if last:

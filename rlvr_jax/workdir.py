@@ -1,6 +1,6 @@
 """The folder of a run: whose it is, and what lies where."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import contextlib
 import fcntl
 import json
@@ -14,11 +14,16 @@ from rlvr_jax.metrics import writers
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
+# Training rollouts by token.
+TOKENS = "tokens.jsonl"
 # Wall-clock times lie apart: everything else is a function of the seed.
 TIMING = "timing.jsonl"
 WARM_START_METRICS = "warm_start.jsonl"
 SUMMARY = "summary.json"
 CURVES = "curves.png"
+REPORT = "report.html"
+# Its pictures.
+REPORT_PICTURES = "report"
 CHECKPOINTS = "checkpoints"
 WARM_START = "warm_start"
 EMBEDDINGS = "prompt_embeddings"
@@ -28,11 +33,19 @@ SKIPPED = "skipped"
 
 # Settings that a resumed run may change: they move no number before the step
 # at which it stopped, and another mesh moves later ones by rounding alone.
-MAY_CHANGE = ("num_steps", "checkpoint", "mesh", "numerics", "consistency")
+MAY_CHANGE = (
+  "num_steps",
+  "checkpoint",
+  "mesh",
+  "numerics",
+  "consistency",
+  "boards",
+  "report",
+)
 
 
 @contextlib.contextmanager
-def claimed(folder: pathlib.Path, config: Mapping[str, Any]):
+def claimed(folder: pathlib.Path, config: Mapping[str, Any]) -> Iterator[None]:
   """Makes the folder this run's own for as long as the block lasts.
 
   Args:

@@ -50,7 +50,7 @@ def _step(
   slots: int = 0,
   num_micro_batches: int = 1,
 ):
-  """Rollouts, metrics and the optimizer's state after a step from fresh."""
+  """Rollouts, tokens, metrics and the optimizer's state after a first step."""
   config = grpo.get_config("tiny")
   config.model.update(_MODEL)
   config.prompts_per_step = 8
@@ -72,9 +72,11 @@ def _step(
     state, rollouts, replayed, sampled = gather.gather(
       run, programs, state, programs.task.train.prompts
     )
+    looked = programs.look(state, rollouts)
     state, updated = programs.train_step(state, rollouts, replayed)
-  fetched = jax.device_get((rollouts, sampled | updated, state.opt_state))
-  return fetched[0], fetched[1], jax.tree.leaves(fetched[2])
+  return jax.device_get(
+    (rollouts, looked, sampled | updated, jax.tree.leaves(state.opt_state))
+  )
 
 
 @pytest.mark.slow  # 19 meshes, some 20 s of compiling each
@@ -92,14 +94,19 @@ def test_cut_up_on_a_mesh_a_step_is_the_same(data_dir, shape):
 
 
 def _assert_same(ours, theirs):
-  rollouts, metrics, moments = ours
-  wanted, wanted_metrics, wanted_moments = theirs
+  rollouts, looked, metrics, moments = ours
+  wanted, wanted_looked, wanted_metrics, wanted_moments = theirs
   np.testing.assert_array_equal(
     rollouts.completion_tokens, wanted.completion_tokens
   )
   np.testing.assert_allclose(
     rollouts.sampler_logprobs, wanted.sampler_logprobs, atol=_TOLERANCE
   )
+  assert looked.keys() == wanted_looked.keys() >= {"weights"}
+  for name, values in looked.items():
+    np.testing.assert_allclose(
+      values, wanted_looked[name], atol=_TOLERANCE, err_msg=name
+    )
   assert metrics["policy/grad_norm"] > 1e-3
   # Itself a rounding error; and what depends on the slots.
   apart = {"policy/sampler_gap", "rollout/idle_frac"}

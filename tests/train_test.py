@@ -88,7 +88,8 @@ def _wait_for_step(process, folder, step):
 
 def _assert_same_run(ours, theirs):
   """Every byte that is not a time, and every parameter."""
-  for name in (workdir.METRICS, workdir.SAMPLES, workdir.SUMMARY):
+  files = (workdir.METRICS, workdir.SAMPLES, workdir.TOKENS, workdir.SUMMARY)
+  for name in files:
     assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
   jax.tree.map(np.testing.assert_array_equal, _state(ours), _state(theirs))
 
@@ -139,6 +140,10 @@ def test_a_run_leaves_its_figures(reference):
     lines[0]["rollout/probe_tokens"],
   )
   assert max(line["replay/rows"] for line in lines[1:]) == 4
+  tokens = runs.lines(reference, workdir.TOKENS)
+  assert [x["step"] for x in tokens] == [
+    step for step in (1, 10, 20, 30, 40) for _ in range(8)
+  ]
 
 
 def test_nothing_compiles_after_the_first_step(reference):

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from rlvr_jax import masked
 from rlvr_jax import records
 
+# Of the estimates, in a plot of calibration.
+NUM_BINS = 10
+
 
 def counting_error(accuracy: jax.Array, num_samples: int) -> jax.Array:
   """E |k / n - p| for k ~ Binomial(n, p); any shape.
@@ -81,13 +84,8 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
       drawn uniformly: the control. Null where there are none.
   """
   estimates = rollouts.prompts.accuracy_estimates
-  num_prompts = estimates.shape[0]
-  samples = rollouts.valid.shape[0] // num_prompts
-  accuracy = masked.group_mean(
-    rollouts.is_correct, rollouts.group_ids, rollouts.valid
-  ).reshape(num_prompts, samples)[:, 0]
-  judged = jnp.sum(rollouts.valid.reshape(num_prompts, samples), axis=1)
-  weights = (judged > 0).astype(jnp.float32)
+  accuracy, weights = _measured(rollouts)
+  samples = rollouts.valid.shape[0] // estimates.shape[0]
   mean = lambda x: masked.masked_mean(x, weights).value()
   clipped = jnp.clip(estimates, 0.0, 1.0)
   error = jnp.abs(clipped - accuracy)
@@ -108,6 +106,46 @@ def calibration(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
         share.count > 0, share.value(), jnp.nan
       )
   return {f"curriculum/{name}": value for name, value in found.items()}
+
+
+def bins(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
+  """Estimates and samples by size of the estimate, to be added up over steps.
+
+  Bin i of `NUM_BINS` holds the prompts with an estimate in [i, i + 1) /
+  NUM_BINS, after clipping to [0, 1]; the last one those with an estimate of 1
+  as well.
+
+  Args:
+    rollouts: as for `calibration`.
+
+  Returns:
+    By name, f32[] each, for each bin: calibration/<i>/prompts, how many;
+    calibration/<i>/estimate_sum and calibration/<i>/accuracy_sum over them.
+  """
+  accuracy, weights = _measured(rollouts)
+  estimates = jnp.clip(rollouts.prompts.accuracy_estimates, 0.0, 1.0)
+  # Sums are over whole bins, so that a step without prompts in one adds 0.
+  index = jnp.minimum(jnp.floor(NUM_BINS * estimates), NUM_BINS - 1)
+  found = {}
+  for i in range(NUM_BINS):
+    inside = weights * (index == i).astype(weights.dtype)
+    found |= {
+      f"calibration/{i}/prompts": jnp.sum(inside),
+      f"calibration/{i}/estimate_sum": masked.masked_sum(estimates, inside),
+      f"calibration/{i}/accuracy_sum": masked.masked_sum(accuracy, inside),
+    }
+  return found
+
+
+def _measured(rollouts: records.RolloutBatch) -> tuple[jax.Array, jax.Array]:
+  """Share right of each prompt, f32[G], and 1 where any sample was judged."""
+  num_prompts = rollouts.prompts.prompt_ids.shape[0]
+  by_prompt = lambda x: x.reshape(num_prompts, -1)
+  accuracy = masked.group_mean(
+    rollouts.is_correct, rollouts.group_ids, rollouts.valid
+  )
+  judged = jnp.sum(by_prompt(rollouts.valid), axis=1)
+  return by_prompt(accuracy)[:, 0], (judged > 0).astype(jnp.float32)
 
 
 def _binomial(k: int, n: int, p: jax.Array) -> jax.Array:

@@ -23,6 +23,9 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
       of those that were right; "truncated" are only the others.
     rollout/<outcome>_frac: shares of rows by how they ended.
     rollout/entropy: nats per token under the sampling distribution.
+    rollout/length_correct, rollout/length_wrong: mean length of judged rows
+      that are right, and of the others; null where there is none.
+    rollout/entropy_correct, rollout/entropy_wrong: of their tokens, likewise.
   """
   valid = rollouts.valid
   mean = lambda values: masked.masked_mean(values, valid).value()
@@ -45,6 +48,7 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
       rollouts.frozen_entropies, mask
     ).value(),
   }
+  metrics |= _by_correctness(rollouts)
   if rollouts.decode_steps is not None:
     steps = jnp.sum(rollouts.decode_steps)
     metrics["rollout/idle_frac"] = 1.0 - jnp.sum(mask) / steps
@@ -54,3 +58,19 @@ def rollout_metrics(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
     ended_so = (rollouts.outcomes == index).astype(jnp.float32)
     metrics[f"rollout/{name}_frac"] = jnp.mean(ended_so)
   return metrics
+
+
+def _by_correctness(rollouts: records.RolloutBatch) -> dict[str, jax.Array]:
+  """Length and entropy of right and of wrong responses."""
+  mask, right = rollouts.completion_mask, rollouts.is_correct > 0
+  found = {}
+  for name, is_of in (("correct", right), ("wrong", ~right)):
+    rows = rollouts.valid * is_of.astype(mask.dtype)
+    length = masked.masked_mean(jnp.sum(mask, axis=1), rows)
+    entropy = masked.masked_mean(
+      rollouts.frozen_entropies, mask * rows[:, None]
+    )
+    for measure, mean in (("length", length), ("entropy", entropy)):
+      value = jnp.where(mean.count > 0, mean.value(), jnp.nan)
+      found[f"rollout/{measure}_{name}"] = value
+  return found

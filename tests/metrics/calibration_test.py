@@ -111,3 +111,18 @@ def test_a_perfect_estimate_has_no_excess_error_on_average():
   noise = calibration.counting_error(jnp.asarray(accuracy, jnp.float32), 8)
   excess = error - np.asarray(noise)
   assert abs(excess.mean()) < 4 * excess.std() / np.sqrt(512)
+
+
+def test_bins_hold_prompts_by_their_estimate():
+  """Estimates 0.25, 0 and 1 after clipping; the last prompt is not judged."""
+  found = calibration.bins(_batch(None))
+  expected = {
+    2: {"prompts": 1, "estimate_sum": 0.25, "accuracy_sum": 0.5},
+    0: {"prompts": 1, "estimate_sum": 0.0, "accuracy_sum": 0.0},
+    9: {"prompts": 1, "estimate_sum": 1.0, "accuracy_sum": 1.0},
+  }
+  assert len(found) == 3 * calibration.NUM_BINS
+  for i in range(calibration.NUM_BINS):
+    for name in ("prompts", "estimate_sum", "accuracy_sum"):
+      value = expected.get(i, {}).get(name, 0.0)
+      assert float(found[f"calibration/{i}/{name}"]) == value, (i, name)

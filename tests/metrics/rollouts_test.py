@@ -51,3 +51,31 @@ def test_a_group_that_nobody_judged_is_neither_right_nor_wrong():
   found = rollout_metrics.rollout_metrics(batch)
   assert found["rollout/all_right_group_frac"] == 0.5
   assert found["rollout/all_wrong_group_frac"] == 0.0
+
+
+def test_right_and_wrong_responses_apart():
+  batch = testing.rollout_batch(num_prompts=2, samples=2, length=4)
+  lengths = batch.completion_mask.sum(axis=1)
+  batch = batch.replace(
+    is_correct=jnp.asarray([1.0, 0.0, 1.0, 1.0]),
+    valid=jnp.asarray([1.0, 1.0, 1.0, 0.0]),
+  )
+  found = rollout_metrics.rollout_metrics(batch)
+  entropies = (batch.frozen_entropies * batch.completion_mask).sum(axis=1)
+  right = np.asarray([0, 2])
+  expected = {
+    "rollout/length_correct": lengths[right].mean(),
+    "rollout/length_wrong": lengths[1],
+    "rollout/entropy_correct": entropies[right].sum() / lengths[right].sum(),
+    "rollout/entropy_wrong": entropies[1] / lengths[1],
+  }
+  for name, value in expected.items():
+    np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
+
+
+def test_a_mean_over_no_response_is_null():
+  batch = testing.rollout_batch(num_prompts=2, samples=2, length=4)
+  batch = batch.replace(is_correct=jnp.zeros(4))
+  found = rollout_metrics.rollout_metrics(batch)
+  assert np.isnan(found["rollout/length_correct"])
+  assert np.isnan(found["rollout/entropy_correct"])

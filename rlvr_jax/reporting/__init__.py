@@ -1,0 +1,1 @@
+"""A run as one page: what it learned, how, and on what."""
