@@ -26,6 +26,7 @@ from benchmarks import calibration
 from benchmarks import measurement
 from benchmarks import runs
 from benchmarks import tables
+from rlvr_jax.metrics import intervals
 from rlvr_jax.metrics import writers
 
 # Name -> experiment file, control, overrides.
@@ -182,11 +183,15 @@ def compare(curves: dict[str, list[dict]], clock: str) -> dict:
       if t is not None
     ]
     report[arm] = {
-      "at_equal_tokens": {k: runs.interval(v) for k, v in values.items()},
-      "difference": {k: runs.interval(values[k] - base[k]) for k in MEASURES},
+      "at_equal_tokens": {
+        k: intervals.over_seeds(v) for k, v in values.items()
+      },
+      "difference": {
+        k: intervals.over_seeds(values[k] - base[k]) for k in MEASURES
+      },
       "by_seed": {k: v.tolist() for k, v in values.items()},
       "tokens_to_goal": reached,
-      "share_of_tokens_to_goal": runs.interval(np.array(shares))
+      "share_of_tokens_to_goal": intervals.over_seeds(np.array(shares))
       if shares
       else None,
       "reached_goal": len(shares),
@@ -197,7 +202,7 @@ def compare(curves: dict[str, list[dict]], clock: str) -> dict:
         np.mean([r["rollout/mixed_group_frac"].mean() for r in of_arm])
       ),
       "teacher": {
-        name.removeprefix("teacher/"): runs.interval(
+        name.removeprefix("teacher/"): intervals.over_seeds(
           [r[name].mean() for r in of_arm]
         )
         for name in TEACHER

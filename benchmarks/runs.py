@@ -7,8 +7,6 @@ import subprocess
 import sys
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rlvr_jax import checkpoints
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import programs as programs_lib
@@ -16,8 +14,6 @@ from rlvr_jax import records
 from rlvr_jax import sharding
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import tasks
-
-_DRAWS = 10_000
 
 
 def command(
@@ -111,12 +107,3 @@ def newest_state(
   """What the newest checkpoint of a folder holds."""
   with checkpoints.Checkpoints(folder / workdir_lib.CHECKPOINTS, 2) as saved:
     return saved.restore(saved.latest_step(), programs.train.abstract)
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-  """Mean over seeds and a 95 % bootstrap interval of it."""
-  rng = np.random.default_rng(0)
-  values = np.asarray(values, float)
-  draws = rng.integers(0, len(values), (_DRAWS, len(values)))
-  low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-  return float(values.mean()), float(low), float(high)

@@ -9,8 +9,8 @@ matplotlib.use("Agg")  # before pyplot: no screen is needed
 
 from matplotlib import pyplot
 
-from benchmarks import runs
 from benchmarks import tables
+from rlvr_jax.metrics import intervals
 
 
 def text(ladders, sweep) -> str:
@@ -53,7 +53,7 @@ def _sweep_table(sweep) -> str:
         row[f"{suite}/pass_at_1/end"] - row[f"{suite}/pass_at_1/start"]
         for row in rows
       ]
-      middle, low, high = runs.interval(change)
+      middle, low, high = intervals.over_seeds(change)
       cells += [
         f"{_mean(rows, f'{suite}/pass_at_1/end'):.3f}",
         f"{middle:+.3f} [{low:+.3f}, {high:+.3f}]",

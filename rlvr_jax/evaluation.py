@@ -57,7 +57,7 @@ class Evaluation(NamedTuple):
   per_problem: dict[str, np.ndarray]
 
 
-class _Decoded(NamedTuple):
+class Decoded(NamedTuple):
   """Per prompt and sample, [G, n + 1]; the last sample is the greedy one."""
 
   tokens: jax.Array
@@ -105,13 +105,13 @@ def make_sample(
   return sample
 
 
-def summed_up(rollouts: records.RolloutBatch, outcomes: jax.Array) -> _Decoded:
+def summed_up(rollouts: records.RolloutBatch, outcomes: jax.Array) -> Decoded:
   """What an evaluation needs of rollouts and how each ended, i32[B]."""
   num_prompts = rollouts.prompts.prompt_ids.shape[0]
   mask = rollouts.completion_mask
   entropies = masked.masked_sum(rollouts.frozen_entropies, mask, axis=1)
   by_prompt = lambda x: x.reshape(num_prompts, -1, *x.shape[1:])
-  return _Decoded(
+  return Decoded(
     by_prompt(rollouts.completion_tokens),
     by_prompt(outcomes),
     by_prompt(entropies / jnp.sum(mask, axis=1)),
@@ -122,7 +122,7 @@ def summed_up(rollouts: records.RolloutBatch, outcomes: jax.Array) -> _Decoded:
 
 def evaluate(
   take: Callable[..., records.PromptBatch],
-  decode: Callable[..., _Decoded],
+  decode: Callable[..., Decoded],
   params: Any,
   prompt_set: prompts_lib.PromptSet,
   *,
@@ -146,18 +146,57 @@ def evaluate(
     answer_of: the answer in a response, for maj@k; see
       `verification.answer_reader`.
   """
-  wanted = min(config.num_prompts, prompt_set.num_prompts)
   where = prompt_set.prompts.prompt_ids.sharding
   parts = []
-  for start in range(0, wanted, config.batch_prompts):
-    # The last batch repeats prompts to keep its shape; they are cut off.
-    indices = np.arange(start, start + config.batch_prompts) % wanted
-    batch = take(prompt_set.prompts, hosts.put(indices.astype(np.int32), where))
-    decoded = decode(params, batch)
-    parts.append(jax.device_get(decoded))
-  decoded = _Decoded(
-    *(np.concatenate(field)[:wanted] for field in zip(*parts, strict=True))
+  for places in batches(config, prompt_set.num_prompts):
+    batch = take(prompt_set.prompts, hosts.put(places, where))
+    parts.append(jax.device_get(decode(params, batch)))
+  decoded = jax.tree.map(lambda *x: np.concatenate(x), *parts)
+  return of_decoded(
+    decoded,
+    prompt_set,
+    config=config,
+    vocabulary=vocabulary,
+    num_texts=num_texts,
+    markers=markers,
+    answer_of=answer_of,
   )
+
+
+def batches(config: EvaluationConfig, num_prompts: int) -> np.ndarray:
+  """Places in a split of the prompts decoded together, i32[batches, G].
+
+  The last batch repeats prompts to keep its shape.
+  """
+  wanted = min(config.num_prompts, num_prompts)
+  size = config.batch_prompts
+  places = np.arange(-(-wanted // size) * size, dtype=np.int32)
+  return (places % wanted).reshape(-1, size)
+
+
+def of_decoded(
+  decoded: Decoded,
+  prompt_set: prompts_lib.PromptSet,
+  *,
+  config: EvaluationConfig,
+  vocabulary: vocabulary_lib.Vocabulary,
+  num_texts: int = 5,
+  markers: Sequence[str] = (),
+  answer_of: Callable[[str], str | None] | None = None,
+) -> Evaluation:
+  """Sums up what was decoded of the prompts of `batches`, in their order.
+
+  Args:
+    decoded: on the host, of at least the prompts wanted; more are repetitions.
+    prompt_set: the split.
+    config: see `evaluate`, as for the others.
+    vocabulary: of the task.
+    num_texts: samples returned as text.
+    markers: words to count in the responses.
+    answer_of: the answer in a response.
+  """
+  wanted = min(config.num_prompts, prompt_set.num_prompts)
+  decoded = jax.tree.map(lambda x: x[:wanted], decoded)
   samples = config.num_generations
   tokens, outcomes = decoded.tokens, decoded.outcomes
   per_problem = _per_problem(decoded, samples)
@@ -181,7 +220,7 @@ def evaluate(
   )
 
 
-def _per_problem(decoded: _Decoded, num_samples: int) -> dict[str, np.ndarray]:
+def _per_problem(decoded: Decoded, num_samples: int) -> dict[str, np.ndarray]:
   """Figures f64[N] by name; those of samples leave the greedy one out."""
   tokens, outcomes, *_ = decoded
   correct = outcomes == records.OUTCOMES.index("correct")

@@ -1,17 +1,20 @@
 """What every program starts with: flags, signals, and errors in one line."""
 
 from collections.abc import Callable
+import importlib.util
 import inspect
 import os
 import pathlib
 import re
 import signal
 import sys
+import types
 from typing import Any
 
 from absl import app
 from absl import flags
 from absl import logging
+import jax
 from ml_collections import config_flags
 
 from rlvr_jax import cluster
@@ -23,21 +26,21 @@ from rlvr_jax import hosts
 _EXAMPLE = "give an experiment file, such as experiments/grpo.py:tiny"
 
 
-def define_config_flag():
+def define_config_flag() -> flags.FlagHolder:
   """The flag --config=experiments/file.py:variant, with dotted overrides."""
   return config_flags.DEFINE_config_file(
     "config", None, "Experiment file, such as experiments/grpo.py:tiny."
   )
 
 
-def define_workdir_flag():
+def define_workdir_flag() -> flags.FlagHolder:
   """The flag --workdir."""
   return flags.DEFINE_string(
     "workdir", None, "Folder of the run; starting again in it resumes."
   )
 
 
-def config(flag) -> dict[str, Any]:
+def config(flag: flags.FlagHolder) -> dict[str, Any]:
   """The experiment file of the flag, overrides applied, as a plain dict."""
   if flag.value is None:
     raise errors.UserError(f"--config is missing: {_EXAMPLE}")
@@ -48,7 +51,15 @@ def config(flag) -> dict[str, Any]:
     raise _unreadable(error) from error
 
 
-def folder(flag) -> pathlib.Path:
+def experiment_module(path: pathlib.Path) -> types.ModuleType:
+  """An experiment file, imported by its path."""
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+def folder(flag: flags.FlagHolder) -> pathlib.Path:
   """The value of a folder flag that has to be given."""
   if not flag.value:
     raise errors.UserError(f"--{flag.name} is missing: give it a folder")
@@ -97,8 +108,22 @@ def _give_simulated_devices_threads() -> None:
     os.environ.get("XLA_FLAGS", ""),
   )
   if simulated:
-    threads = max(os.cpu_count() or 1, 2 * int(simulated[1]))
-    os.environ.setdefault("NPROC", str(threads))
+    _give_threads(int(simulated[1]))
+
+
+def simulate_devices(number: int) -> None:
+  """Makes a CPU look like several devices; before jax has looked at it.
+
+  A number that XLA_FLAGS gives stands.
+  """
+  if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", number)
+    _give_threads(number)
+
+
+def _give_threads(devices: int) -> None:
+  threads = max(os.cpu_count() or 1, 2 * devices)
+  os.environ.setdefault("NPROC", str(threads))
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -125,7 +150,10 @@ def _unreadable(error: OSError) -> errors.UserError:
   """The reader tries several paths and reports each on lines of its own."""
   lines = [line.strip() for line in str(error).splitlines()]
   reason = next((x for x in lines if x.startswith("[Errno")), lines[-1])
-  return errors.UserError(f"--config cannot be read ({reason}): {_EXAMPLE}")
+  return errors.UserError(
+    f"--config cannot be read ({reason}): {_EXAMPLE}; where there is no"
+    " experiments/, `python -m rlvr_jax.copy_experiments` writes it"
+  )
 
 
 def _unknown_key(text: str, argv: list[str]) -> str:

@@ -5,7 +5,6 @@ python -m rlvr_jax.methods steer       # one of them, with its formulas
 python -m rlvr_jax.methods ppo_clip    # one function
 """
 
-import importlib.util
 import inspect
 import pathlib
 import re
@@ -44,7 +43,8 @@ def experiment_files() -> list[pathlib.Path]:
   if not found:
     raise errors.UserError(
       f"{_FOLDER.absolute()} holds no experiment files: start from the folder"
-      " that holds experiments/"
+      " that holds experiments/, or let `python -m rlvr_jax.copy_experiments`"
+      " write it"
     )
   return found
 
@@ -136,9 +136,7 @@ def _function_card(hook: str, part: binding.Bound) -> str:
 def _load(
   path: pathlib.Path,
 ) -> tuple[types.ModuleType, experiment_lib.Experiment]:
-  spec = importlib.util.spec_from_file_location(path.stem, path)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
+  module = launch.experiment_module(path)
   return module, experiment_lib.load(module.get_config().to_dict())
 
 

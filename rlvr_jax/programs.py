@@ -1,7 +1,6 @@
 """The compiled functions of a run, with every sharding declared."""
 
 from collections.abc import Callable
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -10,31 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from rlvr_jax import checkpoints
-from rlvr_jax import collect as collect_lib
 from rlvr_jax import consistency
 from rlvr_jax import curriculum as curriculum_lib
-from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import hosts
-from rlvr_jax import keys
-from rlvr_jax import names
-from rlvr_jax import optimizers
-from rlvr_jax import partition_head
+from rlvr_jax import pieces as pieces_lib
 from rlvr_jax import records
 from rlvr_jax import rewards
-from rlvr_jax import settings
 from rlvr_jax import sharding
-from rlvr_jax import state as state_lib
-from rlvr_jax import teaching
-from rlvr_jax import update
-from rlvr_jax import verbalization
-from rlvr_jax import warm_start
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
-from rlvr_jax.rollouts import refill
-from rlvr_jax.rollouts import sampler
-from rlvr_jax.rollouts import teacher as teacher_lib
 
 
 class Phase(NamedTuple):
@@ -73,6 +58,8 @@ class Programs(NamedTuple):
     merge: see `refill.merge`.
     teach: (state, rollouts) -> (rollouts with a teacher's view, metrics); None
       without a teacher.
+    look: (state, rollouts) -> see `token_columns.make_look`; None where no
+      tokens are kept.
     train_step: (state, rollouts, replayed) -> (state, metrics); donates state.
     take: (prompts of a split, indices) -> PromptBatch.
     decode: (params, PromptBatch) -> what an evaluation sums up.
@@ -96,6 +83,7 @@ class Programs(NamedTuple):
   collect: Callable[..., Any]
   merge: Callable[..., Any]
   teach: Callable[..., Any] | None
+  look: Callable[..., Any] | None
   train_step: Callable[..., Any]
   take: Callable[..., Any]
   decode: Callable[..., Any]
@@ -122,63 +110,38 @@ def make_programs(
     errors.UserError: if the verifier is unknown, there are fewer prompts than
       a step takes, or fewer tokens than the task is written with.
   """
-  run, method, _ = experiment
-  num_prompts = task.train.num_prompts
-  settings.require(
-    run.prompts_per_step <= num_prompts,
-    f"config.prompts_per_step is {run.prompts_per_step}, but there are"
-    f" {num_prompts} training prompts: lower it",
-  )
+  run = experiment.run
   model = transformer.Transformer(run.model, sharding.partition(mesh))
-  verify = None
-  if not judge_texts:
-    verify = names.resolve("config.data.verifier", run.data.verifier, rewards)
-  vocabulary = task.vocabulary
-  settings.require(
-    vocabulary.vocab_size <= run.model.vocab_size,
-    f"config.model.vocab_size is {run.model.vocab_size}, but {run.data.name} is"
-    f" written with {vocabulary.vocab_size} tokens: raise it",
-  )
   whole, rows = sharding.replicated(mesh), sharding.row_sharding(mesh)
-  curriculum = experiment_lib.make_curriculum(experiment)
-
-  warm_optimizer = optimizers.make_optimizer(run.warm_start.optimizer)
+  pieces = pieces_lib.make_pieces(
+    experiment,
+    task,
+    model,
+    lambda x: jax.lax.with_sharding_constraint(x, rows),
+  )
+  verify = None if judge_texts else pieces_lib.device_verifier(run)
   warm_phase = _phase(
-    lambda params, initial: state_lib.around(params, run.seed, warm_optimizer),
-    run,
-    mesh,
+    lambda params, initial: pieces.warm_state(params), pieces.init_params, mesh
   )
-  phase = _phase(
-    lambda params, initial: state_lib.new_state(
-      experiment, params, num_prompts, initial
-    ),
-    run,
-    mesh,
-  )
+  phase = _phase(pieces.train_state, pieces.init_params, mesh)
   state_shardings = jax.tree.map(lambda x: x.sharding, phase.abstract)
   params = state_shardings.params
 
-  def compiled_update(phase: Phase, **settings):
+  def compiled_update(phase: Phase, step):
     state = jax.tree.map(lambda x: x.sharding, phase.abstract)
     return jax.jit(
-      functools.partial(update.train_step, model=model, **settings),
+      step,
       in_shardings=(state, rows, rows),
       out_shardings=(state, whole),
       donate_argnums=0,
     )
 
-  def judged(sample, finish, inputs, out):
+  def judged(piece: pieces_lib.Judged, inputs, out):
     """Samples, judges and sums up; in one program, if all is on device."""
     if verify:
-      return jax.jit(
-        lambda *x: finish(
-          rollouts := sample(*x), rewards.device_outcomes(rollouts, verify)
-        ),
-        in_shardings=inputs,
-        out_shardings=out,
-      )
-    sample = jax.jit(sample, in_shardings=inputs, out_shardings=rows)
-    finish = jax.jit(finish, in_shardings=rows, out_shardings=out)
+      return jax.jit(piece.by(verify), in_shardings=inputs, out_shardings=out)
+    sample = jax.jit(piece.sample, in_shardings=inputs, out_shardings=rows)
+    finish = jax.jit(piece.finish, in_shardings=rows, out_shardings=out)
 
     def run_all(*x):
       rollouts = sample(*x)
@@ -186,100 +149,39 @@ def make_programs(
 
     return run_all
 
-  def collect(finish, config: sampler.SamplerConfig, out, **settings):
-    sample = functools.partial(
-      collect_lib.sample,
-      model=model,
-      config=config,
-      stop_ids=vocabulary.stop_ids,
-      pad_id=vocabulary.pad_id,
-      **settings,
-    )
-    return judged(sample, finish, (params, whole, whole, rows), (out, whole))
-
+  collected = (params, whole, whole, rows)
   # What picks rows is a program of its own, so that the rows enter the next
   # one already spread over the devices.
   picks = functools.partial(jax.jit, in_shardings=whole, out_shardings=rows)
   split = jax.tree.map(lambda _: whole, task.train.prompts)
-  embed = embeddings = None
-  if curriculum.head and curriculum.head.reads_prompts:
+  embed = embeddings = teach = look = None
+  if pieces.embed:
     split = split.replace(embeddings=rows)
     embed = jax.jit(
-      functools.partial(
-        partition_head.embed_all,
-        model,
-        pooling=run.log_partition.pooling,
-        chunk=run.prompts_per_step,
-        multiple=rows.num_devices,
-      ),
+      functools.partial(pieces.embed, multiple=rows.num_devices),
       in_shardings=(params, whole),
       out_shardings=rows,
     )
-    shape = (-(-num_prompts // rows.num_devices) * rows.num_devices,)
+    num_rows = -(-task.train.num_prompts // rows.num_devices) * rows.num_devices
     embeddings = jax.ShapeDtypeStruct(
-      (*shape, run.model.width), jnp.float32, sharding=rows
+      (num_rows, run.model.width), jnp.float32, sharding=rows
     )
-  markers = verbalization.token_table(run.epistemic, vocabulary)
-  suppressed = None
-  if run.evaluation.suppresses_markers:
-    suppressed = verbalization.suppressing(markers)
-  teach = hinted = None
-  if run.teacher:
+  if pieces.teach:
     teach = jax.jit(
-      teaching.make_teach(
-        run,
-        method,
-        model,
-        vocabulary,
-        lambda x: jax.lax.with_sharding_constraint(x, rows),
-        task.prompt_tail,
-      ),
+      pieces.teach,
       in_shardings=(state_shardings, rows),
       out_shardings=(rows, whole),
     )
-  if run.warm_start.hints:
-    hinted = picks(
-      functools.partial(
-        warm_start.hinted_demonstrations,
-        batch_size=run.warm_start.batch_size,
-        config=run.warm_start.hints,
-        pieces=teacher_lib.pieces_of(
-          run.teacher, vocabulary.encode, run.data.prompt_tokens
-        ),
-        prompt_tokens=run.teacher.prompt_tokens,
-        stop_ids=vocabulary.stop_ids,
-        pad_id=vocabulary.pad_id,
-      )
+  if pieces.look:
+    look = jax.jit(
+      pieces.look, in_shardings=(state_shardings, rows), out_shardings=whole
     )
-
-  def observe(state, rollouts) -> records.TrainState:
-    state = curriculum_lib.observe(state, rollouts, replay=run.replay)
-    return teacher_lib.follow(state, run.teacher)
-
-  def plan(*x):
-    chosen, replay, metrics = curriculum_lib.plan(*x, curriculum=curriculum)
-    if run.refill.max_rounds > 1:
-      # As of the first round, so that `merge` is one program for all rounds.
-      metrics |= {"rollout/rounds": jnp.ones(())}
-      metrics |= {"rollout/discarded_tokens": jnp.zeros(())}
-    return chosen, replay, metrics
-
+  hinted = pieces.hinted_demonstrations
   return Programs(
     warm_start=warm_phase,
-    demonstrations=picks(
-      functools.partial(
-        warm_start.demonstrations,
-        batch_size=run.warm_start.batch_size,
-        pad_id=vocabulary.pad_id,
-      )
-    ),
-    hinted_demonstrations=hinted,
-    imitate=compiled_update(
-      warm_phase,
-      method=warm_start.IMITATION,
-      optimizer=warm_optimizer,
-      config=update.UpdateConfig(),
-    ),
+    demonstrations=picks(pieces.demonstrations),
+    hinted_demonstrations=hinted and picks(hinted),
+    imitate=compiled_update(warm_phase, pieces.imitate),
     train=phase,
     embed=embed,
     embeddings=embeddings,
@@ -289,56 +191,24 @@ def make_programs(
       in_shardings=(split, whole, whole),
       out_shardings=rows,
     ),
-    pool_size=run.candidates.num_prompts * bool(run.candidates.num_generations),
-    measure=collect(
-      collect_lib.measured,
-      dataclasses.replace(
-        run.rollout,
-        num_generations=run.candidates.num_generations
-        or run.rollout.num_generations,
-      ),
-      whole,
-      stream="probe",
-    ),
+    pool_size=pieces.pool_size,
+    measure=judged(pieces.measure, collected, (whole, whole)),
     plan=jax.jit(
-      plan,
+      pieces.plan,
       in_shardings=(state_shardings, split, whole, whole),
       out_shardings=(rows, whole, whole),
     ),
-    collect=collect(
-      functools.partial(collect_lib.judged, marker_table=markers),
-      run.rollout,
-      rows,
-    ),
+    collect=judged(pieces.collect, collected, (rows, whole)),
     merge=jax.jit(
-      refill.merge,
+      pieces.merge,
       in_shardings=(rows, rows, whole, whole),
       out_shardings=(rows, whole),
     ),
     teach=teach,
-    train_step=compiled_update(
-      phase,
-      method=method,
-      optimizer=optimizers.make_optimizer(run.optimizer),
-      config=run.updates,
-      temperature=run.rollout.temperature,
-      head=curriculum.head,
-      observe=observe,
-    ),
+    look=look,
+    train_step=compiled_update(phase, pieces.train_step),
     take=picks(prompts_lib.take),
-    decode=judged(
-      evaluation.make_sample(
-        model,
-        run.evaluation,
-        run.rollout.completion_tokens,
-        vocabulary,
-        run.seed,
-        suppressed,
-      ),
-      evaluation.summed_up,
-      (params, rows),
-      whole,
-    ),
+    decode=judged(pieces.decode, (params, rows), whole),
     outcomes=verify
     and jax.jit(
       lambda rollouts: rewards.device_outcomes(rollouts, verify),
@@ -370,13 +240,10 @@ def _on_device(task: tasks.Task, where: jax.sharding.Sharding) -> tasks.Task:
 
 def _phase(
   boxed_state: Callable[..., records.TrainState],
-  run: experiment_lib.Run,
+  init_params: Callable[[], Any],
   mesh: jax.sharding.Mesh,
 ) -> Phase:
-  def boxed_fresh(initial) -> records.TrainState:
-    key = keys.stream_key(run.seed, "init")
-    return boxed_state(transformer.init_params(run.model, key), initial)
-
+  boxed_fresh = lambda initial: boxed_state(init_params(), initial)
   scalar = jax.ShapeDtypeStruct((), jnp.float32)
   boxed = jax.eval_shape(boxed_fresh, scalar)
   shardings = sharding.boxed_shardings(mesh, boxed)

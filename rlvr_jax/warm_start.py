@@ -251,14 +251,23 @@ def run(
     if step % config.validate_every_steps == 0 or step == config.num_steps:
       accuracy = validate(state.params)
       loss = float(jax.device_get(metrics["policy/loss"]))
-      settings.require(
-        math.isfinite(loss),
-        f"the warm start's loss is {loss} at step {step}: lower"
-        " config.warm_start.optimizer.learning_rate",
-      )
+      check_loss(loss, step)
       report(step, {"loss": loss, "pass_at_1": accuracy})
       if accuracy >= config.target_pass_at_1:
         return state, True
     if stop_requested():
       return state, step == config.num_steps
   return state, True
+
+
+def check_loss(loss: float, step: int) -> None:
+  """Stops a warm start whose loss is no number.
+
+  Raises:
+    errors.UserError: with the value.
+  """
+  settings.require(
+    math.isfinite(loss),
+    f"the warm start's loss is {loss} at step {step}: lower"
+    " config.warm_start.optimizer.learning_rate",
+  )

@@ -50,7 +50,7 @@ def _decode(params, prompts):
   indices = np.asarray(prompts.prompt_ids)
   lengths = np.array([[2.0] * 5, [2.0, 2.0, 3.0, 3.0, 1.0], [3.0] * 5])
   finished = np.array([[1.0] * 5, [1.0, 1.0, 1.0, 0.0, 0.0], [0.0] * 5])
-  return evaluation._Decoded(
+  return evaluation.Decoded(
     tokens[indices],
     outcomes[indices],
     entropies[indices],

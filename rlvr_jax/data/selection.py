@@ -50,11 +50,12 @@ def uniform(
     keys.stream_key(seed, stream, epoch), num_prompts
   )
   first = epochs[0]
+  current = order(first)
   # A batch larger than the data set goes on within the second order.
   following = jax.lax.cond(
-    epochs[-1] > first, lambda: order(first + 1), lambda: order(first)
+    epochs[-1] > first, lambda: order(first + 1), lambda: current
   )
-  ids = jnp.where(epochs == first, order(first)[offsets], following[offsets])
+  ids = jnp.where(epochs == first, current[offsets], following[offsets])
   return ids.astype(jnp.int32), jnp.ones(batch_size, jnp.float32)
 
 
