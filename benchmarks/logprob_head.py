@@ -23,8 +23,8 @@ from benchmarks import machine
 from benchmarks import measurement
 from benchmarks import tables
 from benchmarks.sides import side
-from kernels.token_logprobs import reference
 from rlvr_jax import ops
+from rlvr_jax.kernels.token_logprobs import reference
 
 _TEMPERATURE = 0.7
 # Logits of a slice of the products: in the caches of a CPU, and enough to fill

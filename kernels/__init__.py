@@ -1,4 +1,4 @@
 """Kernels: one folder per operation, a reference beside every fast version.
 
-Depends on jax alone. `rlvr_jax.ops` is the only importer.
+Imported as `rlvr_jax.kernels`, by `rlvr_jax.ops` alone; depends on jax alone.
 """

@@ -73,7 +73,7 @@ class Watch:
     # What a program was last compiled for.
     self._compiled_for: dict[str, dict[str, tuple[str, str]]] = {}
 
-  def watched(self, programs):
+  def watched(self, programs: Any) -> Any:
     """A named tuple with every function in it replaced by one that is seen."""
     return programs._replace(
       **{

@@ -25,7 +25,9 @@ STREAMS = (
 )
 
 
-def stream_key(seed: jax.Array | int, stream: str, step=0) -> jax.Array:
+def stream_key(
+  seed: jax.Array | int, stream: str, step: jax.Array | int = 0
+) -> jax.Array:
   """Key of one stream at one step; scalar typed key."""
   key = jax.random.fold_in(jax.random.key(seed), STREAMS.index(stream))
   return jax.random.fold_in(key, step)

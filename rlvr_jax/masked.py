@@ -11,7 +11,9 @@ import jax.numpy as jnp
 from rlvr_jax import records
 
 
-def masked_sum(values: jax.Array, mask: jax.Array, axis=None) -> jax.Array:
+def masked_sum(
+  values: jax.Array, mask: jax.Array, axis: int | None = None
+) -> jax.Array:
   """Sum of the values where mask is not 0, weighted by mask; f32."""
   chex.assert_equal_shape([values, mask])
   kept = jnp.where(mask != 0, values, 0.0)

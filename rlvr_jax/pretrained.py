@@ -1,4 +1,4 @@
-"""A run that starts from published weights: their model and their tokenizer."""
+"""Weights in folders: what a run starts from, and what it ends with."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -6,11 +6,14 @@ import json
 import pathlib
 from typing import Any
 
+from rlvr_jax import checkpoints
 from rlvr_jax import checksums
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import settings
+from rlvr_jax import sharding
 from rlvr_jax import weights
+from rlvr_jax import workdir
 from rlvr_jax.data import tokenizer as tokenizer_lib
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
@@ -116,6 +119,43 @@ def tokenizer(
   )
 
 
-def params(config: PretrainedConfig, model: configs.ModelConfig, like: Any):
+def params(
+  config: PretrainedConfig, model: configs.ModelConfig, like: Any
+) -> Any:
   """The checkpoint's parameters, in their shardings; see `weights.read`."""
   return weights.read(pathlib.Path(config.folder), model, like)
+
+
+def policy(folder: pathlib.Path) -> tuple[configs.ModelConfig, Any]:
+  """Shape and parameters of the policy in a folder, on one device.
+
+  Args:
+    folder: of a run, whose newest checkpoint counts; or a Hugging Face
+      checkpoint, or what `convert import` made of it.
+
+  Raises:
+    errors.UserError: if the folder is neither, or the run has no checkpoint.
+  """
+  mesh = sharding.make_mesh(sharding.MeshConfig())
+  if not is_run(folder):
+    # Layers in one stack: compiles fast whatever their number.
+    config = dataclasses.replace(weights.model_config(folder), scan_layers=True)
+    return config, weights.read(
+      folder, config, weights.abstract_params(config, mesh)
+    )
+  run = with_shape(workdir.read_config(folder))
+  config = settings.typed(configs.ModelConfig, run["model"], "config.model")
+  with checkpoints.Checkpoints(folder / workdir.CHECKPOINTS, keep=1) as saved:
+    step = saved.latest_step()
+    if step is None:
+      raise errors.UserError(
+        f"{folder} has no checkpoint yet: train further, or lower"
+        " config.checkpoint.every_steps"
+      )
+    like = weights.abstract_params(config, mesh)
+    return config, saved.restore_part(step, "params", like)
+
+
+def is_run(folder: pathlib.Path) -> bool:
+  """Whether a folder is that of a run, past its warm start."""
+  return (folder / workdir.CHECKPOINTS).is_dir()

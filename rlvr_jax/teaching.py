@@ -1,5 +1,6 @@
 """A run's teacher: checked with the method, and as one function of a step."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -89,7 +90,7 @@ def make_teach(
   vocabulary: vocabulary_lib.Vocabulary,
   constrain: Any,
   tail: tuple[int, ...] | None = (),
-):
+) -> Callable[..., Any]:
   """The function (state, rollouts) -> (rollouts with a teacher, metrics).
 
   Args:

@@ -1,6 +1,8 @@
 """What every program starts with."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +28,22 @@ def test_a_number_of_threads_that_was_set_stays(monkeypatch):
   monkeypatch.setenv("NPROC", "3")
   launch._give_simulated_devices_threads()
   assert os.environ["NPROC"] == "3"
+
+
+def test_a_cpu_can_look_like_several_devices():
+  program = (
+    "from rlvr_jax import launch\n"
+    "launch.simulate_devices(3)\n"
+    "import jax\n"
+    "print(len(jax.devices()))\n"
+  )
+  environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+  done = subprocess.run(
+    [sys.executable, "-c", program],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=60,
+    env=environment | {"JAX_PLATFORMS": "cpu"},
+  )
+  assert done.stdout.strip() == "3"

@@ -14,8 +14,8 @@ import chex
 import jax
 from jax.sharding import PartitionSpec
 
-from kernels import implementations
-from kernels import partition as partition_lib
+from rlvr_jax.kernels import implementations
+from rlvr_jax.kernels import partition as partition_lib
 
 _ON_EVERY_BACKEND = ("reference",)
 _ON_BACKEND = {"tpu": ("splash",), "gpu": ("cudnn",)}

@@ -7,7 +7,7 @@ of pads in front: both are in the mask, which all heads share.
 import jax
 import jax.numpy as jnp
 
-from kernels.attention import reference
+from rlvr_jax.kernels.attention import reference
 
 
 def suits(queries: jax.Array) -> bool:

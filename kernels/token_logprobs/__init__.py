@@ -18,10 +18,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from kernels import implementations
-from kernels import partition as partition_lib
-from kernels.token_logprobs import fused
-from kernels.token_logprobs.fused import TokenStatistics
+from rlvr_jax.kernels import implementations
+from rlvr_jax.kernels import partition as partition_lib
+from rlvr_jax.kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs.fused import TokenStatistics
 
 _ON_EVERY_BACKEND = ("chunked_xla", "reference")
 _ON_BACKEND = {"tpu": ("pallas_tpu",), "gpu": ("pallas_gpu",)}

@@ -7,7 +7,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs import fused
 
 # Rows and logits of a block at most. A CPU's stays in its caches; an
 # accelerator's is worth the start of a few kernels. # ours

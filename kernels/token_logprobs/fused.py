@@ -20,8 +20,8 @@ from jax import lax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from kernels import partition as partition_lib
-from kernels import transposed_product
+from rlvr_jax.kernels import partition as partition_lib
+from rlvr_jax.kernels import transposed_product
 
 # exp of it is 0 in float32, and 0 times it is 0: stands in for -inf, so that a
 # token of probability 0 has neither entropy nor gradient.

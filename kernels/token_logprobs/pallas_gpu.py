@@ -13,7 +13,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 import jax.numpy as jnp
 
-from kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs import fused
 
 # Blocks of the kernels, powers of 2. # ours
 _ROWS, _COLUMNS, _DEPTH = 128, 128, 32

@@ -13,7 +13,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 import jax.numpy as jnp
 
-from kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs import fused
 
 # Blocks of the kernels: with two buffers for each operand they fit into the 16
 # MiB of VMEM that a kernel has by default. # ours

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs import fused
 
 
 def token_logprobs(
@@ -12,7 +12,7 @@ def token_logprobs(
   targets: jax.Array,
   temperature: jax.Array,
 ) -> fused.TokenStatistics:
-  """See `kernels.token_logprobs.token_logprobs`; materialises f32[N, V]."""
+  """See `token_logprobs.token_logprobs`; materialises f32[N, V]."""
   logits = fused.product(hidden, unembedding) / temperature
   log_probs = jax.nn.log_softmax(logits)
   # A vocabulary entry of probability 0 has no entropy: 0 * -inf is not 0.

@@ -33,7 +33,9 @@ class PromptSet:
     return self.prompts.prompt_ids.shape[0]
 
 
-def pad_left(rows: Sequence[Sequence[int]], length: int, pad_id: int):
+def pad_left(
+  rows: Sequence[Sequence[int]], length: int, pad_id: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Token rows into i32[N, length] and the mask f32[N, length]."""
   tokens = np.full((len(rows), length), pad_id, np.int32)
   mask = np.zeros((len(rows), length), np.float32)
@@ -44,7 +46,9 @@ def pad_left(rows: Sequence[Sequence[int]], length: int, pad_id: int):
   return tokens, mask
 
 
-def pad_right(rows: Sequence[Sequence[int]], length: int, pad_id: int):
+def pad_right(
+  rows: Sequence[Sequence[int]], length: int, pad_id: int
+) -> tuple[np.ndarray, np.ndarray]:
   """Token rows into i32[N, length] and the mask f32[N, length]."""
   tokens = np.full((len(rows), length), pad_id, np.int32)
   mask = np.zeros((len(rows), length), np.float32)
@@ -131,6 +135,8 @@ def _check_fits(rows, length, field, vocabulary) -> None:
     )
 
 
-def take(prompts: records.PromptBatch, indices: jax.Array):
+def take(
+  prompts: records.PromptBatch, indices: jax.Array
+) -> records.PromptBatch:
   """The PromptBatch of the given rows i32[G]; works inside jit."""
   return jax.tree.map(lambda x: x[indices], prompts)

@@ -82,7 +82,9 @@ def priority(accuracy: jax.Array, estimate: jax.Array) -> jax.Array:
   return jnp.abs(accuracy - jnp.clip(estimate, 0.0, 1.0))
 
 
-def candidates(rollouts: records.RolloutBatch, step: jax.Array, num_rows: int):
+def candidates(
+  rollouts: records.RolloutBatch, step: jax.Array, num_rows: int
+) -> records.Replay:
   """The right responses of a step whose prompts were estimated worst.
 
   Args:

@@ -40,7 +40,7 @@ class Rows(NamedTuple):
   features: Callable[[Any], dict]
 
 
-def dyck(config) -> Rows:
+def dyck(config: Any) -> Rows:
   """See `data.dyck`."""
   width = config.most_missing
 
@@ -57,7 +57,7 @@ def dyck(config) -> Rows:
   return Rows({"closing": (width,)}, draw, features)
 
 
-def dyck_errors(config) -> Rows:
+def dyck_errors(config: Any) -> Rows:
   """See `data.dyck_errors`."""
   draw = functools.partial(
     dyck_errors_lib.problems, config.seed, config.word_length, *_sizes(config)
@@ -65,7 +65,7 @@ def dyck_errors(config) -> Rows:
   return Rows({"answer": ()}, draw, _demonstrated("answer"))
 
 
-def boolean_expressions(config) -> Rows:
+def boolean_expressions(config: Any) -> Rows:
   """See `data.boolean_expressions`."""
   num_options = config.num_options
   draw = functools.partial(
@@ -80,7 +80,7 @@ def boolean_expressions(config) -> Rows:
   )
 
 
-def math_path(config) -> Rows:
+def math_path(config: Any) -> Rows:
   """See `data.math_path`."""
   width = math_path_lib.width(config.num_digits)
 

@@ -244,7 +244,7 @@ class Transformer(nn.Module):
   config: configs.ModelConfig
   partition: ops.Partition | None = None
 
-  def setup(self):
+  def setup(self) -> None:
     config = self.config
     block = Block
     if config.remat != "none":

@@ -78,7 +78,7 @@ def _function(name: str, names: dict):
   return names[name]
 
 
-def encoded(value):
+def encoded(value: object) -> object:
   """A value of builtin types, as JSON that tells them apart.
 
   Raises:

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels import attention as package
-from kernels.attention import cudnn
-from kernels.attention import reference
-from kernels.attention import splash
+from rlvr_jax.kernels import attention as package
+from rlvr_jax.kernels.attention import cudnn
+from rlvr_jax.kernels.attention import reference
+from rlvr_jax.kernels.attention import splash
 
 _splash = functools.partial(splash.attention, interpret=True)
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import kernels.candidate_logprobs as candidate_logprobs
 from rlvr_jax import ops
+from rlvr_jax.kernels import candidate_logprobs
 
 
 def _arrays(rows=10, width=4, vocab=7):

@@ -10,11 +10,11 @@ from jax.sharding import PartitionSpec
 import numpy as np
 import pytest
 
-from kernels import attention
-from kernels import partition as partition_lib
-from kernels import token_logprobs
-from kernels.token_logprobs import chunked_xla
 from rlvr_jax import sharding
+from rlvr_jax.kernels import attention
+from rlvr_jax.kernels import partition as partition_lib
+from rlvr_jax.kernels import token_logprobs
+from rlvr_jax.kernels.token_logprobs import chunked_xla
 
 _SLOW_MESHES = [(1, 1, 1), (2, 1, 1), (1, 2, 2), (8, 1, 1), (1, 1, 8)]
 

@@ -11,12 +11,12 @@ from jax.sharding import use_abstract_mesh
 import numpy as np
 import pytest
 
-from kernels import token_logprobs as package
-from kernels.token_logprobs import chunked_xla
-from kernels.token_logprobs import fused
-from kernels.token_logprobs import pallas_gpu
-from kernels.token_logprobs import pallas_tpu
-from kernels.token_logprobs import reference
+from rlvr_jax.kernels import token_logprobs as package
+from rlvr_jax.kernels.token_logprobs import chunked_xla
+from rlvr_jax.kernels.token_logprobs import fused
+from rlvr_jax.kernels.token_logprobs import pallas_gpu
+from rlvr_jax.kernels.token_logprobs import pallas_tpu
+from rlvr_jax.kernels.token_logprobs import reference
 
 _TPU = pallas_tpu.passes(
   rows=16, columns=128, depth=128, slice_logits=5000, interpret=True

@@ -39,7 +39,7 @@ name, *shape = json.loads(sys.argv[1])
 topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
 """
 _TOKEN_LOGPROBS = """
-from kernels.token_logprobs import pallas_tpu
+from rlvr_jax.kernels.token_logprobs import pallas_tpu
 
 rows, width, vocab, dtype = shape
 report(
@@ -49,7 +49,7 @@ report(
 )
 """
 _ATTENTION = """
-from kernels.attention import splash
+from rlvr_jax.kernels.attention import splash
 
 rows, heads, kv_heads, queries, keys, head_dim, window, dtype = shape
 kv = ((rows, kv_heads, keys, head_dim), dtype)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kernels import transposed_product
+from rlvr_jax.kernels import transposed_product
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 5), (300, 16, 40)])
