@@ -13,25 +13,7 @@ from rlvr_jax import lab
 from rlvr_jax.metrics import progress as progress_lib
 from tests import runs
 
-_SMALL = {
-  "num_steps": 4,
-  "data.verifier": "tests.testing:low_first_token_outcomes",
-  "data.num_train_prompts": 64,
-  "model.width": 16,
-  "model.mlp_width": 24,
-  "model.num_layers": 1,
-  "prompts_per_step": 8,
-  "updates.num_micro_batches": 1,
-  "rollout.num_generations": 4,
-  "warm_start.num_steps": 6,
-  "warm_start.target_pass_at_1": 1.0,
-  "warm_start.validate_every_steps": 3,
-  "warm_start.batch_size": 8,
-  "evaluation.every_steps": 2,
-  "evaluation.num_prompts": 12,
-  "evaluation.num_generations": 3,
-  "evaluation.batch_prompts": 8,
-}
+_SMALL = runs.QUICK | {"num_steps": 4, "evaluation.every_steps": 2}
 _SEEDS = 2
 
 

@@ -17,25 +17,8 @@ from rlvr_jax import programs as programs_lib
 from rlvr_jax import sharding
 from rlvr_jax import teaching
 from rlvr_jax.data import tasks
+from tests import runs
 
-# A step of milliseconds; a fresh model satisfies the verifier half of the time.
-_SMALL = {
-  "data.verifier": "tests.testing:low_first_token_outcomes",
-  "data.num_train_prompts": 64,
-  "model.width": 16,
-  "model.mlp_width": 24,
-  "model.num_layers": 1,
-  "prompts_per_step": 8,
-  "updates.num_micro_batches": 1,
-  "rollout.num_generations": 4,
-  "warm_start.num_steps": 6,
-  "warm_start.target_pass_at_1": 1.0,
-  "warm_start.validate_every_steps": 3,
-  "warm_start.batch_size": 8,
-  "evaluation.num_prompts": 12,
-  "evaluation.num_generations": 3,
-  "evaluation.batch_prompts": 8,
-}
 # Of files that have more parts than GRPO's.
 _OWN = {
   "paced_rl": {
@@ -54,7 +37,7 @@ _STEPS = 3
 def _experiment(name="grpo", seed=0, **changes):
   config = importlib.import_module(f"experiments.{name}").get_config("tiny")
   changes = {key.replace("__", "."): x for key, x in changes.items()}
-  config.update_from_flattened_dict(_SMALL | _OWN.get(name, {}) | changes)
+  config.update_from_flattened_dict(runs.QUICK | _OWN.get(name, {}) | changes)
   return experiment_lib.load(config.to_dict() | {"seed": seed})
 
 

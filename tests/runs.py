@@ -11,6 +11,26 @@ import time
 
 from rlvr_jax import workdir
 
+# Settings of a run whose step takes milliseconds; a fresh model satisfies the
+# verifier half of the time.
+QUICK = {
+  "data.verifier": "tests.testing:low_first_token_outcomes",
+  "data.num_train_prompts": 64,
+  "model.width": 16,
+  "model.mlp_width": 24,
+  "model.num_layers": 1,
+  "prompts_per_step": 8,
+  "updates.num_micro_batches": 1,
+  "rollout.num_generations": 4,
+  "warm_start.num_steps": 6,
+  "warm_start.target_pass_at_1": 1.0,
+  "warm_start.validate_every_steps": 3,
+  "warm_start.batch_size": 8,
+  "evaluation.num_prompts": 12,
+  "evaluation.num_generations": 3,
+  "evaluation.batch_prompts": 8,
+}
+
 
 def environment(cache: str, devices: int = 1) -> dict[str, str]:
   """Of a program that keeps all that it compiles in `cache`."""
