@@ -11,11 +11,11 @@ import numpy as np
 from benchmarks import runs
 from rlvr_jax import checks
 from rlvr_jax import errors
+from rlvr_jax import gather
 from rlvr_jax import pretrained
 from rlvr_jax import records
 from rlvr_jax import rollout_files
 from rlvr_jax import settings
-from rlvr_jax import train
 from rlvr_jax import workdir
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import scoring
@@ -88,7 +88,7 @@ def make(file: pathlib.Path, num_steps: int) -> None:
   )
   rollouts, _ = programs.teach(state, rollouts)
   model = transformer.Transformer(experiment.run.model)
-  reference = train.borrowed_parameters(str(folder), programs)
+  reference = gather.borrowed_parameters(str(folder), programs)
   scores = _score(
     model, experiment.run.rollout.temperature, reference, rollouts
   )

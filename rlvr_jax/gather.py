@@ -91,6 +91,25 @@ def initial_log_partition(
   return scalar(np.float32(found["train/accuracy"])), probed
 
 
+def borrowed_parameters(source: str, programs: programs_lib.Programs) -> Any:
+  """What another run's warm start ended with.
+
+  Raises:
+    errors.UserError: if there is no such run, it has not finished its warm
+      start, or its model is another.
+  """
+  folder = pathlib.Path(source) / workdir_lib.WARM_START
+  if folder.is_dir():
+    with checkpoints.Checkpoints(folder, 1) as saved:
+      step = saved.latest_step()
+      if step is not None and saved.meta(step)["complete"]:
+        return saved.restore(step, programs.warm_start.abstract).params
+  raise errors.UserError(
+    f"config.warm_start.source is {source!r}, which holds no finished warm"
+    " start: give the folder of a run that has got past it"
+  )
+
+
 def prompts_with_embeddings(
   run: experiment_lib.Run,
   programs: programs_lib.Programs,

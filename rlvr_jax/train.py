@@ -16,7 +16,6 @@ from rlvr_jax import checkpoints
 from rlvr_jax import cluster
 from rlvr_jax import compilations
 from rlvr_jax import determinism
-from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gate
@@ -269,7 +268,7 @@ def warm_parameters(
   """Parameters to start RL from, imitated or read back; None if stopped."""
   config = run.warm_start
   if config.source:
-    return borrowed_parameters(config.source, programs)
+    return gather.borrowed_parameters(config.source, programs)
   if run.pretrained:
     like = programs.warm_start.abstract.params
     return pretrained.params(run.pretrained, run.model, like)
@@ -313,25 +312,6 @@ def warm_parameters(
     step = int(jax.device_get(state.step))
     saved.save(step, state, {"complete": complete})
     return state.params if complete else None
-
-
-def borrowed_parameters(source: str, programs: programs_lib.Programs) -> Any:
-  """What another run's warm start ended with.
-
-  Raises:
-    errors.UserError: if there is no such run, it has not finished its warm
-      start, or its model is another.
-  """
-  folder = pathlib.Path(source) / workdir_lib.WARM_START
-  if folder.is_dir():
-    with checkpoints.Checkpoints(folder, 1) as saved:
-      step = saved.latest_step()
-      if step is not None and saved.meta(step)["complete"]:
-        return saved.restore(step, programs.warm_start.abstract).params
-  raise errors.UserError(
-    f"config.warm_start.source is {source!r}, which holds no finished warm"
-    " start: give the folder of a run that has got past it"
-  )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the README shows is there, and its example runs."""
+"""The README's examples run; its files and commands: see docs_test."""
 
 import pathlib
 import re
@@ -11,15 +11,6 @@ import pytest
 from rlvr_jax import advantages
 
 _TEXT = pathlib.Path("README.md").read_text()
-
-
-def test_the_files_it_names_exist():
-  names = re.findall(
-    r"(?:rlvr_jax|experiments|tests|kernels|benchmarks)/[\w/]+\.\w+", _TEXT
-  )
-  assert len(names) > 10
-  for name in names:
-    assert pathlib.Path(name).exists(), name
 
 
 def _examples():
@@ -61,9 +52,9 @@ def test_its_table_names_every_experiment_file():
       assert f"`experiments/{path.name}`" in _TEXT, path
 
 
-def test_the_commands_it_names_exist():
-  for module in set(re.findall(r"python -m ([\w.]+)", _TEXT)):
-    assert pathlib.Path(*module.split(".")).with_suffix(".py").exists()
+def test_the_makefile_has_its_targets():
   makefile = pathlib.Path("Makefile").read_text()
-  for target in set(re.findall(r"`?make ([\w-]+)", _TEXT)):
+  found = set(re.findall(r"`?make ([\w-]+)", _TEXT))
+  assert found >= {"demo", "test"}
+  for target in found:
     assert f"\n{target}:" in makefile
