@@ -108,22 +108,19 @@ def _give_simulated_devices_threads() -> None:
     os.environ.get("XLA_FLAGS", ""),
   )
   if simulated:
-    _give_threads(int(simulated[1]))
+    threads = max(os.cpu_count() or 1, 2 * int(simulated[1]))
+    os.environ.setdefault("NPROC", str(threads))
 
 
 def simulate_devices(number: int) -> None:
   """Makes a CPU look like several devices; before jax has looked at it.
 
-  A number that XLA_FLAGS gives stands.
+  For devices that never wait for each other: they get no further threads, of
+  which each would take a core from another. A number that XLA_FLAGS gives
+  stands.
   """
   if "host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
     jax.config.update("jax_num_cpu_devices", number)
-    _give_threads(number)
-
-
-def _give_threads(devices: int) -> None:
-  threads = max(os.cpu_count() or 1, 2 * devices)
-  os.environ.setdefault("NPROC", str(threads))
 
 
 def _parse(argv: list[str]) -> list[str]:
