@@ -105,6 +105,7 @@ def test_the_model_of_other_rollouts_is_refused(tmp_path, file):
     frozen_rollouts.opened(tmp_path / "b.npz", file.parent)
 
 
+@pytest.mark.slow
 def test_a_program_of_three_methods(file, capsys, monkeypatch, tmp_path):
   out, png = tmp_path / "losses.json", tmp_path / "cosines.png"
   given = [
