@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks import calibration
 from benchmarks import measurement
 from benchmarks import runs
-from benchmarks import tables
+from rlvr_jax import summary as summary_lib
 from rlvr_jax.metrics import intervals
 from rlvr_jax.metrics import writers
 
@@ -242,7 +242,7 @@ def table(report: dict, calibrated: dict) -> str:
       value = found["teacher"].get(name)
       cells.append(f"{value[0]:.3f}" if value else "")
     rows.append([arm, *cells])
-  return tables.markdown(head, rows)
+  return summary_lib.markdown(head, rows)
 
 
 def main(argv):

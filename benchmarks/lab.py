@@ -21,6 +21,7 @@ from benchmarks import rl_report
 from benchmarks import tables
 from benchmarks import workload
 from benchmarks.sides import lab_runs
+from rlvr_jax import summary as summary_lib
 
 _OURS = {
   kind: processes.Side("lab_runs", arguments=(f"--kind={kind}",))
@@ -120,7 +121,7 @@ def main() -> None:
     for name, (low, middle, high) in secs.items()
   ]
   head = ["side", "seconds of a run's step", "x the lab's"]
-  print(tables.markdown(head, rows))
+  print(summary_lib.markdown(head, rows))
   loads = [
     x["machine"]["other_load_cpus"] or 0.0 for y in reports.values() for x in y
   ]

@@ -45,11 +45,11 @@ from benchmarks import frozen_rollouts
 from benchmarks import machine
 from benchmarks import measurement
 from benchmarks import method_gradients
-from benchmarks import tables
 from experiments import grpo
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import optimizers
+from rlvr_jax import summary as summary_lib
 
 _COLUMNS = {
   "loss": ("loss", "{:.4g}"),
@@ -126,7 +126,7 @@ def table(found: dict[str, Any]) -> str:
     figures = figures | {"cosine": cosines[0]}
     cells = [shown(form, figures[key]) for key, form in _COLUMNS.values()]
     rows.append([name, *cells, f"{1e3 * figures['gradient_secs']:.1f}"])
-  return tables.markdown(["method", *_COLUMNS, "ms"], rows)
+  return summary_lib.markdown(["method", *_COLUMNS, "ms"], rows)
 
 
 def draw(found: dict[str, dict[str, Any]], path: str) -> None:

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 
 from benchmarks import machine
 from benchmarks import measurement
-from benchmarks import tables
 from experiments import rlrt
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import planning
 from rlvr_jax import preflight
 from rlvr_jax import sharding
+from rlvr_jax import summary as summary_lib
 from rlvr_jax import tracing
 
 PROGRAMS = ("collect", "teach", "train_step")
@@ -103,7 +103,9 @@ def report(found: dict[str, dict[str, Any]]) -> str:
     )
     for name, x in found.items()
   ]
-  return tables.markdown(["program", "predicted", "measured", "ratio"], rows)
+  return summary_lib.markdown(
+    ["program", "predicted", "measured", "ratio"], rows
+  )
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import tempfile
 from typing import Any, NamedTuple
 
 from benchmarks import measurement
-from benchmarks import tables
+from rlvr_jax import summary as summary_lib
 
 
 class Run(NamedTuple):
@@ -137,7 +137,9 @@ def table(found: dict[str, dict[str, Any]]) -> str:
         ]
       )
   head = "run program peak TFLOP transfers"
-  return tables.markdown([*head.split(), "at best", "of peak at most"], rows)
+  return summary_lib.markdown(
+    [*head.split(), "at best", "of peak at most"], rows
+  )
 
 
 def main() -> None:

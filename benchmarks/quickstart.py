@@ -17,7 +17,7 @@ import time
 
 from benchmarks import machine
 from benchmarks import measurement
-from benchmarks import tables
+from rlvr_jax import summary as summary_lib
 
 _SHOWN = ("pass_at_1", "pass_at_8", "greedy", "distinct_correct", "entropy")
 
@@ -81,7 +81,7 @@ def table(runs: list[dict]) -> str:
         "" if load is None else f"{load:.2f}",
       ]
     )
-  return tables.markdown(head, rows)
+  return summary_lib.markdown(head, rows)
 
 
 def arguments() -> argparse.ArgumentParser:

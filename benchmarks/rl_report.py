@@ -9,6 +9,7 @@ from benchmarks import machine
 from benchmarks import tables
 from benchmarks import workload
 from benchmarks.sides import side
+from rlvr_jax import summary as summary_lib
 
 PARTS = ("generate", "update", "step")
 
@@ -99,7 +100,7 @@ def table(sides: Mapping[str, dict]) -> str:
       shown(found["other_load_cpus"], ".2f"),
     ]
     rows.append(cells)
-  return tables.markdown(head, rows)
+  return summary_lib.markdown(head, rows)
 
 
 def doubts(

@@ -9,7 +9,7 @@ matplotlib.use("Agg")  # before pyplot: no screen is needed
 
 from matplotlib import pyplot
 
-from benchmarks import tables
+from rlvr_jax import summary as summary_lib
 from rlvr_jax.metrics import intervals
 
 
@@ -38,7 +38,7 @@ def _ladder_table(ladders) -> str:
         f"{_mean(rows, 'richness'):.2f}",
       ]
     )
-  return tables.markdown(head, lines)
+  return summary_lib.markdown(head, lines)
 
 
 def _sweep_table(sweep) -> str:
@@ -61,7 +61,7 @@ def _sweep_table(sweep) -> str:
         f" {_mean(rows, f'{suite}/doubts_per_1k/end'):.1f}",
       ]
     lines.append(cells)
-  return tables.markdown(head, lines)
+  return summary_lib.markdown(head, lines)
 
 
 def draw(sweep, path: pathlib.Path) -> None:

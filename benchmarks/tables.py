@@ -1,6 +1,6 @@
 """Numbers as reports show them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,9 +8,3 @@ import numpy as np
 def quartiles(values: Sequence[float] | np.ndarray) -> list[float]:
   """First quartile, median, third quartile."""
   return [float(x) for x in np.quantile(values, [0.25, 0.5, 0.75])]
-
-
-def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-  """A table of cells."""
-  lines = [head, ["---"] * len(head), *rows]
-  return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -104,7 +104,7 @@ def table(report: dict[str, Any]) -> str:
   names = list(next(iter(methods.values()))["figures"])
   head = ["method", *map(summary.label, names), "rank"]
   head += ["generated tokens", "seconds per seed"]
-  lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+  rows = []
   for number, (method, found) in enumerate(methods.items()):
     cells = [method]
     for name in names:
@@ -116,5 +116,5 @@ def table(report: dict[str, Any]) -> str:
     mean, low, high = found["rank"]
     cells.append(f"{mean:.1f} [{low:.1f}, {high:.1f}]")
     cells += [f"{found['tokens']:,.0f}", f"{found['secs']:.0f}"]
-    lines.append("| " + " | ".join(cells) + " |")
-  return "\n".join(lines)
+    rows.append(cells)
+  return summary.markdown(head, rows)

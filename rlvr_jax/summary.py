@@ -1,5 +1,6 @@
 """The end of a run: one table, five samples, one picture."""
 
+from collections.abc import Iterable, Sequence
 import pathlib
 from typing import Any
 
@@ -136,6 +137,12 @@ def aligned(rows: list[tuple[str, ...]]) -> str:
     cells += [c.rjust(w) for c, w in zip(others, widths[1:], strict=True)]
     lines.append("  ".join(cells))
   return "\n".join(lines)
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  """A table of cells."""
+  lines = [head, ["---"] * len(head), *rows]
+  return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def sample_line(sample: dict[str, Any]) -> str:

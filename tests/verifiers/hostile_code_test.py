@@ -78,7 +78,8 @@ def _cases():
     yield case._replace(is_correct=False), _PRINTS
 
 
-def test_hostile_programs_are_judged():
+def _judged(cases):
+  """Verdicts counted by outcome, after the laws that hold for each."""
   if not sandbox.available():
     pytest.skip("no sandbox holds on this machine")
   config = pool_lib.PoolConfig(
@@ -88,12 +89,9 @@ def test_hostile_programs_are_judged():
     deadline_secs=_DEADLINE,
     max_unjudged_frac=1.0,
   )
-  cases = list(_cases())
   with pool_lib.Pool(config) as pool:
     verdicts = pool.verify([(case.response, gold) for case, gold in cases])
   counts = collections.Counter(verdict.outcome for verdict in verdicts)
-  # Where the machine is too busy to start sandboxes, nothing is known.
-  assert counts["timeout"] + counts["crash"] <= 5, counts
   for (case, _), verdict in zip(cases, verdicts, strict=True):
     told = (case.name, ascii(case.response[:200]), verdict)
     assert verdict.seconds <= _DEADLINE + 1.0, told
@@ -102,5 +100,27 @@ def test_hostile_programs_are_judged():
     else:
       assert verdict.outcome in ("correct", "wrong", "unparsed"), told
       assert (verdict.outcome == "correct") == case.is_correct, told
+  # Where the machine is too busy to start sandboxes, nothing is known.
+  assert counts["timeout"] + counts["crash"] <= 5, counts
+  return counts
+
+
+def test_hostile_programs_are_judged():
+  counts = _judged(list(_cases()))
   for outcome in ("correct", "wrong", "unparsed"):
     assert counts[outcome] > 30, counts
+
+
+@pytest.mark.slow
+def test_ten_thousand_responses():
+  """Texts as they are, and one in ten of them as a program."""
+  cases = [
+    (case._replace(is_correct=False), _PRINTS)
+    for case in hostile.generated(1, 10_000, ("40817",))
+  ]
+  cases += [
+    (case._replace(response=f"```python\n{case.response}\n```"), gold)
+    for case, gold in cases[::10]
+  ]
+  counts = _judged(cases)
+  assert counts["unparsed"] > 1_000 and counts["wrong"] > 500, counts
