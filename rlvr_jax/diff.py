@@ -1,8 +1,9 @@
-"""The diff program: in which settings two runs differ.
+"""The diff program: in which settings and versions two runs differ.
 
 python -m rlvr_jax.diff runs/grpo runs/rlrt
 
-Prints a line for each setting that is another or that only one of them has.
+Prints a line for each setting that is another or that only one of them has,
+and for what they were computed with (`versions.jax`, at the last start).
 Status 0: none, 1: some, 2: a folder holds no run.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 from rlvr_jax import launch
 from rlvr_jax import summary
+from rlvr_jax import versions
 from rlvr_jax import workdir as workdir_lib
 
 STATUS_DIFFERENT = 1
@@ -42,12 +44,18 @@ def differences(
 def main(first: str, second: str) -> None:
   """Compares the runs of two folders."""
   folders = pathlib.Path(first), pathlib.Path(second)
-  found = differences(*map(workdir_lib.read_config, folders))
+  found = differences(*map(_described, folders))
   if not found:
-    print("no setting differs")
+    print("no setting and no version differs")
     return
   print(summary.aligned([("", first, second), *found]))
   sys.exit(STATUS_DIFFERENT)
+
+
+def _described(folder: pathlib.Path) -> dict[str, Any]:
+  """A run's config with its versions."""
+  config = workdir_lib.read_config(folder)
+  return config | {"versions": versions.latest(folder)}
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from rlvr_jax import lockstep
 from rlvr_jax import numerics
 from rlvr_jax import settings
 from rlvr_jax import teaching
+from rlvr_jax import versions
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import progress as progress_lib
@@ -118,7 +119,7 @@ def compare(
     held = finished(found, made_by, budget, folder, progress)
     if held is None:
       held = trained(found, params, budget, folder, layout, progress)
-      held |= identity(found, made_by)
+      held |= identity(found, made_by) | {"versions": versions.here()}
       writers.write_json(file_of(found, folder), held)
     curves += curves_of(found, held)
     budget = curves[0].tokens[-1]
@@ -320,6 +321,10 @@ def finished(
     and is_spent(np.array(held["tokens"][-1]), budget)
   ):
     progress.say(f"{found.name} is finished: read from {path}")
+    if others := versions.changes(held.get("versions", {}), versions.here()):
+      progress.say(
+        f"{found.name} was computed with others than the rest: {others}"
+      )
     return held
   progress.say(f"{path} is of other settings: kept as {_set_aside(path)}")
   return None

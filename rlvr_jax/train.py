@@ -33,6 +33,7 @@ from rlvr_jax import teaching
 from rlvr_jax import token_columns
 from rlvr_jax import tracing
 from rlvr_jax import verification
+from rlvr_jax import versions
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
@@ -118,6 +119,8 @@ def train(
     folder / workdir_lib.CHECKPOINTS, run.checkpoint.keep
   ) as saved:
     first_step, probed = saved.latest_step(), {}
+    if hosts.is_first() and (said := versions.record(folder, first_step or 0)):
+      progress.say(said)
     progress.now("parameters")
     if first_step is None:
       params = warm_parameters(run, programs, folder, progress, stop)

@@ -19,6 +19,8 @@ TOKENS = "tokens.jsonl"
 # Wall-clock times lie apart: everything else is a function of the seed.
 TIMING = "timing.jsonl"
 WARM_START_METRICS = "warm_start.jsonl"
+# What each start of the run was computed with.
+VERSIONS = "versions.jsonl"
 SUMMARY = "summary.json"
 CURVES = "curves.png"
 REPORT = "report.html"

@@ -1,6 +1,7 @@
 """Two runs, compared by their settings."""
 
 import json
+import pathlib
 
 import pytest
 
@@ -34,7 +35,20 @@ def test_the_program_prints_a_line_for_each(tmp_path, capsys):
   head, line = capsys.readouterr().out.splitlines()
   assert head.split() == [first, second] and line.split() == ["seed", "0", "1"]
   diff.main(first, first)
-  assert capsys.readouterr().out == "no setting differs\n"
+  assert capsys.readouterr().out == "no setting and no version differs\n"
+
+
+def test_versions_are_compared(tmp_path, capsys):
+  folders = [_run(tmp_path / name, {"seed": 0}) for name in ("first", "second")]
+  for folder, version in zip(folders, ("0.10.2", "0.11.2"), strict=True):
+    line = {"step": 0, "jax": version, "python": "3.12.1"}
+    (pathlib.Path(folder) / "versions.jsonl").write_text(
+      json.dumps(line) + "\n"
+    )
+  with pytest.raises(SystemExit):
+    diff.main(*folders)
+  _, line = capsys.readouterr().out.splitlines()
+  assert line.split() == ["versions.jax", "'0.10.2'", "'0.11.2'"]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

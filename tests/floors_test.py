@@ -88,6 +88,7 @@ _FLOORS = {
   "rlvr_jax.update": 4,
   "rlvr_jax.verbalization": 4,
   "rlvr_jax.verification": 4,
+  "rlvr_jax.versions": 4,
   "rlvr_jax.warm_start": 4,
   "rlvr_jax.audit": 5,
   "rlvr_jax.cluster": 5,

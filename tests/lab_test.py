@@ -10,6 +10,7 @@ import pytest
 from rlvr_jax import columns as columns_lib
 from rlvr_jax import entries as entries_lib
 from rlvr_jax import lab
+from rlvr_jax import versions
 from rlvr_jax.metrics import progress as progress_lib
 from tests import runs
 
@@ -70,6 +71,24 @@ def test_other_settings_are_trained_anew_and_nothing_is_lost(made, tmp_path):
   assert made == ["grpo", "grpo"]
   assert (tmp_path / "grpo.json.1").read_bytes() == held
   assert (tmp_path / "grpo.json").read_bytes() != held
+
+
+def test_a_method_read_back_says_if_it_had_other_versions(
+  made, tmp_path, monkeypatch, capsys
+):
+  monkeypatch.setattr(versions, "here", lambda: {"jax": "1"})
+  _compare(_entries("grpo"), tmp_path)
+  monkeypatch.setattr(versions, "here", lambda: {"jax": "2"})
+  lab.compare(
+    _entries("grpo", "rloo"),
+    _SEEDS,
+    tmp_path,
+    columns_lib.Layout(),
+    progress_lib.Progress(),
+  )
+  assert made == ["grpo", "rloo"]
+  assert "grpo was computed with others" in (told := capsys.readouterr().err)
+  assert "jax 1 -> 2" in told and "rloo was" not in told
 
 
 def test_a_method_that_was_cut_serves_no_larger_budget():

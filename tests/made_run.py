@@ -100,6 +100,10 @@ def make(folder: pathlib.Path, last_step: int = 6, **changes) -> pathlib.Path:
         texts, ("correct", "wrong", "truncated"), strict=True
       )
     ],
+    workdir.VERSIONS: [
+      {"step": 0, "jax": "0.10.2"},
+      {"step": 2, "jax": "0.11.2", "code": HOSTILE},
+    ],
     workdir.TOKENS: [
       _token_row(step, group, text)
       for step in evaluated[1:]

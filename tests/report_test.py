@@ -99,7 +99,7 @@ def test_every_section_is_there(finished):
     "token_loss.clip_high",
     "held-out accuracy",
     "10.8 seconds in 6 steps",
-    "matplotlib",
+    "0.11.2",
   ):
     assert text in words, text
 

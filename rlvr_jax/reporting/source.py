@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from rlvr_jax import hooks
 from rlvr_jax import summary as summary_lib
+from rlvr_jax import versions as versions_lib
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.diagnosis import series
 from rlvr_jax.diagnosis import table
@@ -23,6 +24,7 @@ class Source(NamedTuple):
     timing: of timing.jsonl.
     samples: of samples.jsonl.
     tokens: of tokens.jsonl.
+    versions: step and versions of each start that differed.
   """
 
   name: str
@@ -31,6 +33,7 @@ class Source(NamedTuple):
   timing: list[dict[str, Any]]
   samples: list[dict[str, Any]]
   tokens: list[dict[str, Any]]
+  versions: list[tuple[int, dict[str, Any]]]
 
 
 def read(folder: pathlib.Path) -> Source:
@@ -48,6 +51,7 @@ def read(folder: pathlib.Path) -> Source:
     timing=lines(workdir_lib.TIMING),
     samples=lines(workdir_lib.SAMPLES),
     tokens=lines(workdir_lib.TOKENS),
+    versions=versions_lib.starts(folder),
   )
 
 

@@ -1,18 +1,14 @@
 """What a report says in words and figures."""
 
-from collections.abc import Mapping
-from importlib import metadata
-import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import rlvr_jax
 from rlvr_jax import diff
 from rlvr_jax import summary as summary_lib
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.diagnosis import table
 from rlvr_jax.reporting import markup
 from rlvr_jax.reporting import source as source_lib
-
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "matplotlib")
 
 
 def header(source: source_lib.Source) -> str:
@@ -95,20 +91,18 @@ def settings(sources: Mapping[str, source_lib.Source]) -> str:
       if found
       else markup.note("No setting differs.")
     )
-  rows = list(versions().items())
   parts.append("<h3>Versions</h3>")
-  parts.append(markup.table(("package", "version"), rows))
-  parts.append(
-    markup.note(
-      "Of the machine that wrote this report, when it did: a run does not"
-      " record its own."
-    )
-  )
+  parts.append(_versions(first.versions))
   return "".join(parts)
 
 
-def versions() -> dict[str, str]:
-  """Of what is installed now."""
-  found = {"python": platform.python_version()}
-  found["rlvr_jax"] = rlvr_jax.__version__
-  return found | {name: metadata.version(name) for name in _PACKAGES}
+def _versions(starts: Sequence[tuple[int, Mapping[str, Any]]]) -> str:
+  """With what the run was computed, a column for each start that differed."""
+  if not starts:
+    return markup.note("The run's folder does not say with what it was made.")
+  names = dict.fromkeys(name for _, found in starts for name in found)
+  heads = [f"from step {step}" for step, _ in starts]
+  rows = [
+    (name, *(str(found.get(name, "")) for _, found in starts)) for name in names
+  ]
+  return markup.table(("", *heads), rows)

@@ -35,6 +35,22 @@ def test_settings_that_differ_are_listed(tmp_path):
   assert cells[:6] == ["setting", "a", "b", "seed", "3", "9"]
 
 
+def test_each_start_with_other_versions_has_a_column(tmp_path):
+  run = _read(tmp_path / "a")
+  text = tables.settings(source.named([run]))
+  cells = _cells(text.partition("Versions")[2])
+  assert cells[:6] == [
+    "",
+    "from step 0",
+    "from step 2",
+    "jax",
+    "0.10.2",
+    "0.11.2",
+  ]
+  text = tables.settings(source.named([run._replace(versions=[])]))
+  assert "does not say" in text
+
+
 def test_what_the_doctor_finds_is_told(tmp_path):
   run = _read(tmp_path / "a")
   lines = [x | {"policy/skipped_frac": 1.0} for x in run.lines]
