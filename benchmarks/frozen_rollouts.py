@@ -12,13 +12,13 @@ from benchmarks import runs
 from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import gather
-from rlvr_jax import pretrained
 from rlvr_jax import records
-from rlvr_jax import rollout_files
 from rlvr_jax import settings
 from rlvr_jax import workdir
 from rlvr_jax.models import transformer
+from rlvr_jax.rollouts import files as rollout_files
 from rlvr_jax.rollouts import scoring
+from rlvr_jax.weights import pretrained
 
 # What the policy of the rollouts says of them itself.
 _OWN = (

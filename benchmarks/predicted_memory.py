@@ -21,11 +21,11 @@ from benchmarks import machine
 from benchmarks import measurement
 from experiments import rlrt
 from rlvr_jax import experiment as experiment_lib
-from rlvr_jax import planning
 from rlvr_jax import preflight
 from rlvr_jax import sharding
 from rlvr_jax import summary as summary_lib
 from rlvr_jax import tracing
+from rlvr_jax.sizing import planning
 
 PROGRAMS = ("collect", "teach", "train_step")
 

@@ -19,18 +19,18 @@ from typing import Any
 from absl import flags
 import jax.numpy as jnp
 
-from rlvr_jax import certificate
 from rlvr_jax import launch
 from rlvr_jax import names
-from rlvr_jax import pretrained
 from rlvr_jax import settings
 from rlvr_jax import sharding
-from rlvr_jax import weights
 from rlvr_jax import workdir
 from rlvr_jax.metrics import writers
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
 from rlvr_jax.models import transformer
+from rlvr_jax.weights import certificate
+from rlvr_jax.weights import folders
+from rlvr_jax.weights import pretrained
 
 _DTYPE = flags.DEFINE_enum(
   "dtype",
@@ -71,12 +71,12 @@ def import_(source: pathlib.Path, destination: pathlib.Path) -> None:
   """Hugging Face folder -> the same with weights that restore in parallel.
 
   Raises:
-    errors.UserError: see `weights.read` and `weights.write_imported`.
+    errors.UserError: see `folders.read` and `folders.write_imported`.
   """
-  weights.require_new(destination)
-  config = _scanned(weights.model_config(source))
-  params = weights.read(source, config, _abstract(config, _DTYPE.value))
-  weights.write_imported(destination, params, companions=source)
+  folders.require_new(destination)
+  config = _scanned(folders.model_config(source))
+  params = folders.read(source, config, _abstract(config, _DTYPE.value))
+  folders.write_imported(destination, params, companions=source)
   print(f"imported {_size(params)} parameters to {destination}")
 
 
@@ -86,10 +86,10 @@ def export(source: pathlib.Path, destination: pathlib.Path) -> None:
   Raises:
     errors.UserError: if the source is neither, or the destination exists.
   """
-  weights.require_new(destination)
+  folders.require_new(destination)
   config, params = pretrained.policy(source)
   content, companions = _companions(source, config)
-  weights.write(
+  folders.write(
     destination,
     params,
     config,
@@ -98,7 +98,7 @@ def export(source: pathlib.Path, destination: pathlib.Path) -> None:
     dtype=_DTYPE.value,
     max_shard_bytes=_MAX_SHARD_MIB.value * 2**20,
   )
-  again = weights.read(destination, config, _abstract(config))
+  again = folders.read(destination, config, _abstract(config))
   model = _exact(config)
   found = {
     "max_abs_logit_diff": certificate.difference(model, params, again),
@@ -121,8 +121,8 @@ def check(source: pathlib.Path) -> None:
     errors.UserError: if the folder cannot be read.
     SystemExit: with 1, if a difference is above BOUND.
   """
-  config = _scanned(weights.model_config(source))
-  params = weights.read(source, config, _abstract(config))
+  config = _scanned(folders.model_config(source))
+  params = folders.read(source, config, _abstract(config))
   found = certificate.against_transformers(source, _exact(config), params)
   worst = max(found["full"], found["decode"])
   print(json.dumps({"max_abs_logit_diff": worst, "bound": BOUND} | found))
@@ -140,7 +140,7 @@ def _companions(
     if not block:
       return huggingface.config_json(config), None
     folder = pathlib.Path(block["folder"])
-  return weights.read_config(folder), folder
+  return folders.read_config(folder), folder
 
 
 def _scanned(config: configs.ModelConfig) -> configs.ModelConfig:
@@ -154,11 +154,11 @@ def _exact(config: configs.ModelConfig) -> transformer.Transformer:
 
 def _abstract(config: configs.ModelConfig, dtype: str = "float32") -> Any:
   mesh = sharding.make_mesh(sharding.MeshConfig())
-  return weights.abstract_params(config, mesh, jnp.dtype(dtype))
+  return folders.abstract_params(config, mesh, jnp.dtype(dtype))
 
 
 def _size(params: Any) -> str:
-  return f"{weights.num_parameters(params):,}"
+  return f"{folders.num_parameters(params):,}"
 
 
 if __name__ == "__main__":

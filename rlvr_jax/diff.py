@@ -14,8 +14,8 @@ from typing import Any
 
 from rlvr_jax import launch
 from rlvr_jax import summary
-from rlvr_jax import versions
 from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.soundness import versions
 
 STATUS_DIFFERENT = 1
 _ABSENT = "-"

@@ -21,7 +21,6 @@ from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
-from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
@@ -34,6 +33,7 @@ from rlvr_jax.data import schemas
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import pass_at_k
 from rlvr_jax.metrics import writers
+from rlvr_jax.weights import pretrained
 
 _WORKDIR = launch.define_workdir_flag()
 _SPLIT = flags.DEFINE_enum("split", "test", builders.SPLITS, "Which prompts.")

@@ -7,18 +7,15 @@ from typing import Any, NamedTuple
 from rlvr_jax import binding
 from rlvr_jax import boards as boards_lib
 from rlvr_jax import checkpoints
-from rlvr_jax import consistency as consistency_lib
 from rlvr_jax import curriculum
 from rlvr_jax import curriculum_checks
 from rlvr_jax import evaluation
 from rlvr_jax import hooks
 from rlvr_jax import names
-from rlvr_jax import numerics as numerics_lib
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import optimizers
 from rlvr_jax import partition_head
 from rlvr_jax import parts
-from rlvr_jax import pretrained as pretrained_lib
 from rlvr_jax import rewards
 from rlvr_jax import settings
 from rlvr_jax import sharding
@@ -35,7 +32,10 @@ from rlvr_jax.models import configs
 from rlvr_jax.rollouts import refill as refill_lib
 from rlvr_jax.rollouts import sampler
 from rlvr_jax.rollouts import teacher as teacher_lib
+from rlvr_jax.soundness import consistency as consistency_lib
+from rlvr_jax.soundness import numerics as numerics_lib
 from rlvr_jax.verifiers import pool
+from rlvr_jax.weights import pretrained as pretrained_lib
 
 # Verifiers that papers' runs are described with; to run one is refused later.
 _NOT_BUILT = ("reward_model",)

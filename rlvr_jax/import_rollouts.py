@@ -4,9 +4,9 @@ python -m rlvr_jax.import_rollouts --jsonl=DUMP --out=FILE \
     --format=verl --tokenizer=FOLDER --fields=is_correct=acc
 
 DUMP is .jsonl, .json or .parquet, the first two perhaps with .gz, with a row
-for each completion; `rlvr_jax.dumps` says what is read of it and what dumps of
-verl, TRL and slime lack. `python -m benchmarks.losses --rollouts=FILE` compares
-methods on it.
+for each completion; `rlvr_jax.rollouts.dumps` says what is read of it and what
+dumps of verl, TRL and slime lack. `python -m benchmarks.losses
+--rollouts=FILE` compares methods on it.
 """
 
 import pathlib
@@ -14,13 +14,13 @@ import pathlib
 from absl import flags
 import numpy as np
 
-from rlvr_jax import dumps
 from rlvr_jax import errors
-from rlvr_jax import grouping
 from rlvr_jax import launch
 from rlvr_jax import records
-from rlvr_jax import rollout_files
 from rlvr_jax.data import tokenizer as tokenizer_lib
+from rlvr_jax.rollouts import dumps
+from rlvr_jax.rollouts import files as rollout_files
+from rlvr_jax.rollouts import grouping
 
 _DUMP = flags.DEFINE_string("jsonl", "", "The dump.")
 _OUT = flags.DEFINE_string("out", "", "The .npz file that it becomes.")

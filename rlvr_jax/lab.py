@@ -34,23 +34,23 @@ from absl import flags
 import jax
 import numpy as np
 
-from rlvr_jax import arena
 from rlvr_jax import checkpoints
-from rlvr_jax import columns as columns_lib
-from rlvr_jax import entries as entries_lib
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
-from rlvr_jax import lockstep
-from rlvr_jax import numerics
 from rlvr_jax import settings
 from rlvr_jax import teaching
-from rlvr_jax import versions
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import tasks
+from rlvr_jax.laboratory import arena
+from rlvr_jax.laboratory import columns as columns_lib
+from rlvr_jax.laboratory import entries as entries_lib
+from rlvr_jax.laboratory import lockstep
 from rlvr_jax.metrics import progress as progress_lib
 from rlvr_jax.metrics import ranks
 from rlvr_jax.metrics import writers
+from rlvr_jax.soundness import numerics
+from rlvr_jax.soundness import versions
 
 _METHODS = flags.DEFINE_list(
   "methods", [], "Files of experiments/, the first to compare with."

@@ -19,9 +19,9 @@ from ml_collections import config_flags
 
 from rlvr_jax import cluster
 from rlvr_jax import compilations
-from rlvr_jax import determinism
 from rlvr_jax import errors
 from rlvr_jax import hosts
+from rlvr_jax.soundness import determinism
 
 _EXAMPLE = "give an experiment file, such as experiments/grpo.py:tiny"
 

@@ -35,19 +35,19 @@ import jax
 from jax.experimental import topologies
 import jax.numpy as jnp
 
-from rlvr_jax import chips
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
-from rlvr_jax import fitting
 from rlvr_jax import launch
-from rlvr_jax import planning
-from rlvr_jax import plans as plans_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import settings
 from rlvr_jax import sharding
 from rlvr_jax import tracing
 from rlvr_jax import verification
 from rlvr_jax.data import unread
+from rlvr_jax.sizing import chips
+from rlvr_jax.sizing import fitting
+from rlvr_jax.sizing import planning
+from rlvr_jax.sizing import plans as plans_lib
 
 _CONFIG = launch.define_config_flag()
 _TOPOLOGY = flags.DEFINE_string(

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from rlvr_jax import checkpoints
-from rlvr_jax import consistency
 from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import hosts
@@ -20,6 +19,7 @@ from rlvr_jax import sharding
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
+from rlvr_jax.soundness import consistency
 
 
 class Phase(NamedTuple):

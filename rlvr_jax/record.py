@@ -11,11 +11,11 @@ from rlvr_jax import boards as boards_lib
 from rlvr_jax import errors
 from rlvr_jax import evaluation
 from rlvr_jax import hosts
-from rlvr_jax import numerics
 from rlvr_jax import verbalization
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.metrics import epistemic
 from rlvr_jax.metrics import writers
+from rlvr_jax.soundness import numerics
 
 
 class Clock:

@@ -15,15 +15,11 @@ from rlvr_jax import boards as boards_lib
 from rlvr_jax import checkpoints
 from rlvr_jax import cluster
 from rlvr_jax import compilations
-from rlvr_jax import determinism
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
-from rlvr_jax import gate
 from rlvr_jax import gather
 from rlvr_jax import hosts
 from rlvr_jax import launch
-from rlvr_jax import numerics
-from rlvr_jax import pretrained
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import record as record_lib
 from rlvr_jax import records
@@ -33,13 +29,17 @@ from rlvr_jax import teaching
 from rlvr_jax import token_columns
 from rlvr_jax import tracing
 from rlvr_jax import verification
-from rlvr_jax import versions
 from rlvr_jax import warm_start
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import progress as progress_lib
+from rlvr_jax.soundness import determinism
+from rlvr_jax.soundness import gate
+from rlvr_jax.soundness import numerics
+from rlvr_jax.soundness import versions
+from rlvr_jax.weights import pretrained
 
 _CONFIG = launch.define_config_flag()
 _WORKDIR = launch.define_workdir_flag()

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import optax
 
 from rlvr_jax import credit
-from rlvr_jax import numerics
 from rlvr_jax import objective as objective_lib
 from rlvr_jax import partition_head
 from rlvr_jax import parts as parts_lib
@@ -19,6 +18,7 @@ from rlvr_jax import passes
 from rlvr_jax import records
 from rlvr_jax.metrics import policy
 from rlvr_jax.models import transformer
+from rlvr_jax.soundness import numerics
 
 Fields = dict[str, jax.Array]
 # How metrics end whose largest value counts.

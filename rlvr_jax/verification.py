@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import consistency
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import names
@@ -22,6 +21,7 @@ from rlvr_jax import records
 from rlvr_jax import settings
 from rlvr_jax.data import tasks
 from rlvr_jax.data import texts
+from rlvr_jax.soundness import consistency
 from rlvr_jax.verifiers import boxed
 from rlvr_jax.verifiers import pool as pool_lib
 from rlvr_jax.verifiers import worker

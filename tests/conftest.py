@@ -17,10 +17,12 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 import jax
 import pytest
 
-# After jax has read it, so for the programs that tests start: they keep what
-# they compile, and not in the user's home.
+# For the programs that tests start: they keep what they compile, and not in the
+# user's home. Not for this process, which may have inherited the setting: what
+# is read from disk writes no report of its compilation, and some tests read it.
 _COMPILED = tempfile.TemporaryDirectory()
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _COMPILED.name
+jax.config.update("jax_compilation_cache_dir", None)
 
 # f32[B] times f32[B, T] with B == T is the silent bug of this field.
 jax.config.update("jax_numpy_rank_promotion", "raise")

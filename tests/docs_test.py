@@ -19,7 +19,7 @@ _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _DOCS = sorted(path.name for path in (_ROOT / "docs").glob("*.md"))
 _EACH = pytest.mark.parametrize("name", [*_DOCS, "README.md"])
 # Modules that define flags for others.
-_SHARED = ("cluster", "determinism", "launch")
+_SHARED = ("cluster", "soundness/determinism", "launch")
 _MADE = ("surprise",)
 
 

@@ -18,7 +18,6 @@ from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import optimizers
-from rlvr_jax import pretrained
 from rlvr_jax import state as state_lib
 from rlvr_jax import teaching
 from rlvr_jax import update
@@ -26,6 +25,7 @@ from rlvr_jax.data import tasks
 from rlvr_jax.data import vocabulary
 from rlvr_jax.models import huggingface
 from rlvr_jax.models import transformer
+from rlvr_jax.weights import pretrained
 from tests import testing
 
 _FILES = sorted(

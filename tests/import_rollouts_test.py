@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from rlvr_jax import rollout_files
+from rlvr_jax.rollouts import files as rollout_files
 
 
 def _run(*flags):

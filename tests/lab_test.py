@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from rlvr_jax import columns as columns_lib
-from rlvr_jax import entries as entries_lib
 from rlvr_jax import lab
-from rlvr_jax import versions
+from rlvr_jax.laboratory import columns as columns_lib
+from rlvr_jax.laboratory import entries as entries_lib
 from rlvr_jax.metrics import progress as progress_lib
+from rlvr_jax.soundness import versions
 from tests import runs
 
 _SMALL = runs.QUICK | {"num_steps": 4, "evaluation.every_steps": 2}

@@ -35,10 +35,10 @@ def make(folder: pathlib.Path) -> None:
   from flax import linen as nn
   import jax
 
-  from rlvr_jax import weights
   from rlvr_jax.data import tokenizer
   from rlvr_jax.models import huggingface
   from rlvr_jax.models import transformer
+  from rlvr_jax.weights import folders
   from tests import testing
   from tests.data import made
 
@@ -51,7 +51,7 @@ def make(folder: pathlib.Path) -> None:
     attention_bias=True,
     tied_embeddings=True,
   )
-  weights.write(
+  folders.write(
     folder / "model",
     nn.unbox(transformer.init_params(config, jax.random.key(0))),
     config,

@@ -9,14 +9,14 @@ from jax.experimental import topologies
 import pytest
 
 from experiments import rlrt
-from rlvr_jax import chips
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
-from rlvr_jax import planning
-from rlvr_jax import plans
 from rlvr_jax import preflight
 from rlvr_jax import sharding
 from rlvr_jax.data import unread
+from rlvr_jax.sizing import chips
+from rlvr_jax.sizing import planning
+from rlvr_jax.sizing import plans
 
 # RLRT as its paper runs it, of a model and with lengths that compile at once.
 _SMALL = dict(

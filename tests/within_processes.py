@@ -17,9 +17,9 @@ from rlvr_jax import cluster
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import launch
-from rlvr_jax import numerics
-from rlvr_jax import pretrained
 from rlvr_jax import sharding
+from rlvr_jax.soundness import numerics
+from rlvr_jax.weights import pretrained
 
 
 def program(name: str) -> list[str]:

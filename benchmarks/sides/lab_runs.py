@@ -19,15 +19,15 @@ from benchmarks import workload
 from benchmarks.sides import jax_device
 from benchmarks.sides import ours
 from benchmarks.sides import side
-from rlvr_jax import columns as columns_lib
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
 from rlvr_jax import launch
-from rlvr_jax import lockstep
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import record
 from rlvr_jax import sharding
 from rlvr_jax.data import tasks
+from rlvr_jax.laboratory import columns as columns_lib
+from rlvr_jax.laboratory import lockstep
 
 HOST, LAB = "host", "lab"
 # Programs that the lab's steps are run in; the first compiles.

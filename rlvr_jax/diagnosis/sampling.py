@@ -7,8 +7,8 @@ of the rules speaks.
 
 import math
 
-from rlvr_jax import consistency
 from rlvr_jax.diagnosis import series
+from rlvr_jax.soundness import consistency
 
 # Of |gap|; mass that nobody took off makes all gaps of one sign.
 ONE_SIDED = 0.95

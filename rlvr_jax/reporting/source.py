@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from rlvr_jax import hooks
 from rlvr_jax import summary as summary_lib
-from rlvr_jax import versions as versions_lib
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.diagnosis import series
 from rlvr_jax.diagnosis import table
 from rlvr_jax.metrics import writers
 from rlvr_jax.reporting import markup
+from rlvr_jax.soundness import versions as versions_lib
 
 
 class Source(NamedTuple):

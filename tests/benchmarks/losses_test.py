@@ -16,10 +16,10 @@ from benchmarks import method_gradients
 from rlvr_jax import errors
 from rlvr_jax import losses as losses_lib
 from rlvr_jax import objective as objective_lib
-from rlvr_jax import rollout_files
 from rlvr_jax import update
-from rlvr_jax import weights
 from rlvr_jax.models import huggingface
+from rlvr_jax.rollouts import files as rollout_files
+from rlvr_jax.weights import folders
 from tests import batches
 from tests import testing
 
@@ -31,7 +31,7 @@ def file(tmp_path_factory):
   """Rollouts without any log-probabilities, beside their model."""
   folder = tmp_path_factory.mktemp("policy") / "model"
   config, params = testing.tiny_config(num_layers=1), _MODEL[1]
-  weights.write(
+  folders.write(
     folder,
     params,
     config,

@@ -12,9 +12,9 @@ pytest.importorskip("transformers", reason="compares with transformers")
 import torch
 import transformers
 
-from rlvr_jax import certificate
 from rlvr_jax.rollouts import sampler
 from rlvr_jax.rollouts import scoring
+from rlvr_jax.weights import certificate
 from tests.parity import made
 from tests.parity import read
 

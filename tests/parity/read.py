@@ -8,9 +8,9 @@ import torch
 
 from rlvr_jax import records
 from rlvr_jax import sharding
-from rlvr_jax import weights
 from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
+from rlvr_jax.weights import folders
 
 # Two cores: torch's threads would wait for XLA's.
 torch.set_num_threads(1)
@@ -19,14 +19,14 @@ torch.set_num_threads(1)
 def like(config: configs.ModelConfig, mesh_config=None):
   """Shapes and shardings of a model's parameters."""
   mesh = sharding.make_mesh(mesh_config or sharding.MeshConfig())
-  return weights.abstract_params(config, mesh)
+  return folders.abstract_params(config, mesh)
 
 
 def model_and_params(folder, scan_layers=False):
   """Our model of a folder, and its parameters."""
-  config = weights.model_config(folder)
+  config = folders.model_config(folder)
   config = dataclasses.replace(config, scan_layers=scan_layers)
-  params = weights.read(folder, config, like(config))
+  params = folders.read(folder, config, like(config))
   return transformer.Transformer(config), params
 
 

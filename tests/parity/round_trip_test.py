@@ -10,11 +10,11 @@ pytest.importorskip("transformers", reason="compares with transformers")
 import torch
 import transformers
 
-from rlvr_jax import certificate
 from rlvr_jax import convert
 from rlvr_jax import errors
-from rlvr_jax import weight_files
-from rlvr_jax import weights
+from rlvr_jax.weights import certificate
+from rlvr_jax.weights import files as weight_files
+from rlvr_jax.weights import folders
 from tests.parity import made
 from tests.parity import read
 
@@ -74,12 +74,12 @@ def test_a_check_prints_one_line_and_passes(tmp_path, capsys):
 
 def test_a_check_fails_where_the_two_differ(tmp_path, capsys, monkeypatch):
   folder = made.save(made.make_model("qwen3", "tied"), tmp_path)
-  right = weights.model_config
+  right = folders.model_config
 
   def wrong(path):
     return convert.dataclasses.replace(right(path), rope_base=77.0)
 
-  monkeypatch.setattr(weights, "model_config", wrong)
+  monkeypatch.setattr(folders, "model_config", wrong)
   with pytest.raises(SystemExit) as caught:
     convert.main("check", str(folder))
   assert caught.value.code == 1

@@ -14,9 +14,9 @@ from rlvr_jax import checks
 from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import records
-from rlvr_jax import rollout_files
 from rlvr_jax import settings
 from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.rollouts import files as rollout_files
 
 # Metrics of a step that is left out if one of them is not finite.
 _DECIDING = ("policy/loss", "policy/grad_norm", "log_partition/grad_norm")

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlvr_jax import consistency
 from rlvr_jax import errors
 from rlvr_jax import keys
 from rlvr_jax import records
@@ -15,6 +14,7 @@ from rlvr_jax import rewards
 from rlvr_jax import sharding
 from rlvr_jax.data import vocabulary
 from rlvr_jax.rollouts import sampler
+from rlvr_jax.soundness import consistency
 from rlvr_jax.verifiers import pool as pool_lib
 from tests import testing
 
@@ -195,7 +195,10 @@ def takes_anything(response: str, gold: str) -> str:
 
 @pytest.mark.parametrize(
   "verifier, found",
-  [("numeric", (0, 0)), ("tests.consistency_test:takes_anything", (0, 8))],
+  [
+    ("numeric", (0, 0)),
+    ("tests.soundness.consistency_test:takes_anything", (0, 8)),
+  ],
 )
 def test_verifiers_of_texts(verifier, found):
   config = pool_lib.PoolConfig(verifier=verifier, num_workers=1)
@@ -211,7 +214,7 @@ def refuses_all(response: str, gold: str) -> str:
 
 
 def test_golds_that_a_verifier_refuses_are_named():
-  name = "tests.consistency_test:refuses_all"
+  name = "tests.soundness.consistency_test:refuses_all"
   config = pool_lib.PoolConfig(verifier=name, num_workers=1)
   with pool_lib.Pool(config) as pool:
     # As if it were one of ours. What cannot be read is told of elsewhere.

@@ -11,10 +11,10 @@ import pytest
 from rlvr_jax import advantages
 from rlvr_jax import errors
 from rlvr_jax import losses
-from rlvr_jax import numerics
 from rlvr_jax import objective as objective_lib
-from rlvr_jax import rollout_files
 from rlvr_jax import update
+from rlvr_jax.rollouts import files as rollout_files
+from rlvr_jax.soundness import numerics
 from tests import testing
 
 _METHOD = objective_lib.Objective(

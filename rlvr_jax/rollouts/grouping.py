@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from rlvr_jax import checks
-from rlvr_jax import dumps
 from rlvr_jax import errors
 from rlvr_jax import records
 from rlvr_jax.data import readers
+from rlvr_jax.rollouts import dumps
 
 
 def batch(rows: Sequence[dumps.Row], pad_id: int = 0) -> records.RolloutBatch:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from rlvr_jax import credit
-from rlvr_jax import dumps
 from rlvr_jax import errors
-from rlvr_jax import grouping
 from rlvr_jax import records
-from rlvr_jax import rollout_files
+from rlvr_jax.rollouts import dumps
+from rlvr_jax.rollouts import files as rollout_files
+from rlvr_jax.rollouts import grouping
 from tests import batches
 
 _RNG = np.random.default_rng(0)

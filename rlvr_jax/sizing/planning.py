@@ -13,9 +13,9 @@ from typing import Any
 
 import jax
 
-from rlvr_jax import costs as costs_lib
-from rlvr_jax import plans as plans_lib
 from rlvr_jax import tracing
+from rlvr_jax.sizing import costs as costs_lib
+from rlvr_jax.sizing import plans as plans_lib
 
 _GIB = 2**30
 

@@ -8,8 +8,8 @@ import pytest
 
 import rlvr_jax
 from rlvr_jax import errors
-from rlvr_jax import versions
 from rlvr_jax import workdir
+from rlvr_jax.soundness import versions
 
 
 def _others(monkeypatch, **found):

@@ -8,15 +8,15 @@ import jax
 import numpy as np
 import pytest
 
-from rlvr_jax import columns as columns_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import gather
-from rlvr_jax import lockstep
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import sharding
 from rlvr_jax import teaching
 from rlvr_jax.data import tasks
+from rlvr_jax.laboratory import columns as columns_lib
+from rlvr_jax.laboratory import lockstep
 from tests import runs
 
 # Of files that have more parts than GRPO's.

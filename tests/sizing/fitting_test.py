@@ -3,7 +3,7 @@
 import pytest
 
 from rlvr_jax import errors
-from rlvr_jax import fitting
+from rlvr_jax.sizing import fitting
 
 
 @pytest.mark.parametrize("limit", [64, 100, 1000, 4096, 5000])

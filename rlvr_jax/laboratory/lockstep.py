@@ -17,12 +17,10 @@ from jax import lax
 import jax.numpy as jnp
 import numpy as np
 
-from rlvr_jax import columns as columns_lib
 from rlvr_jax import curriculum as curriculum_lib
 from rlvr_jax import evaluation
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import hosts
-from rlvr_jax import numerics
 from rlvr_jax import pieces as pieces_lib
 from rlvr_jax import records
 from rlvr_jax import settings
@@ -30,7 +28,9 @@ from rlvr_jax import verification
 from rlvr_jax import warm_start
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
+from rlvr_jax.laboratory import columns as columns_lib
 from rlvr_jax.models import transformer
+from rlvr_jax.soundness import numerics
 
 Metrics = dict[str, jax.Array]
 

@@ -12,8 +12,8 @@ import functools
 import math
 import re
 
-from rlvr_jax import hlo_text
-from rlvr_jax.hlo_text import Instruction
+from rlvr_jax.sizing import hlo_text
+from rlvr_jax.sizing.hlo_text import Instruction
 
 # Transfer -> how often a device receives its array, but for the part of 1 / n
 # that it holds already, of n devices. The array is what enters a reduce-scatter

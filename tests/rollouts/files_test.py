@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlvr_jax import errors
-from rlvr_jax import rollout_files
+from rlvr_jax.rollouts import files as rollout_files
 from tests import testing
 
 

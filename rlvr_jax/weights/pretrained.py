@@ -12,11 +12,11 @@ from rlvr_jax import errors
 from rlvr_jax import hosts
 from rlvr_jax import settings
 from rlvr_jax import sharding
-from rlvr_jax import weights
 from rlvr_jax import workdir
 from rlvr_jax.data import tokenizer as tokenizer_lib
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
+from rlvr_jax.weights import folders
 
 _NO_FOLDER = (
   "config.pretrained.folder is empty: give the folder of the checkpoint that"
@@ -52,7 +52,7 @@ def with_shape(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
   folder = config["pretrained"].get("folder")
   settings.require(bool(folder), _NO_FOLDER)
-  shape = dataclasses.asdict(weights.model_config(pathlib.Path(folder)))
+  shape = dataclasses.asdict(folders.model_config(pathlib.Path(folder)))
   return {**config, "model": {**shape, **model}}
 
 
@@ -64,7 +64,7 @@ def check(config: PretrainedConfig, model: configs.ModelConfig) -> None:
   """
   settings.require(bool(config.folder), _NO_FOLDER)
   folder = pathlib.Path(config.folder)
-  theirs = weights.model_config(folder)
+  theirs = folders.model_config(folder)
   for field in dataclasses.fields(model):
     ours, other = getattr(model, field.name), getattr(theirs, field.name)
     settings.require(
@@ -122,8 +122,8 @@ def tokenizer(
 def params(
   config: PretrainedConfig, model: configs.ModelConfig, like: Any
 ) -> Any:
-  """The checkpoint's parameters, in their shardings; see `weights.read`."""
-  return weights.read(pathlib.Path(config.folder), model, like)
+  """The checkpoint's parameters, in their shardings; see `folders.read`."""
+  return folders.read(pathlib.Path(config.folder), model, like)
 
 
 def policy(folder: pathlib.Path) -> tuple[configs.ModelConfig, Any]:
@@ -139,9 +139,9 @@ def policy(folder: pathlib.Path) -> tuple[configs.ModelConfig, Any]:
   mesh = sharding.make_mesh(sharding.MeshConfig())
   if not is_run(folder):
     # Layers in one stack: compiles fast whatever their number.
-    config = dataclasses.replace(weights.model_config(folder), scan_layers=True)
-    return config, weights.read(
-      folder, config, weights.abstract_params(config, mesh)
+    config = dataclasses.replace(folders.model_config(folder), scan_layers=True)
+    return config, folders.read(
+      folder, config, folders.abstract_params(config, mesh)
     )
   run = with_shape(workdir.read_config(folder))
   config = settings.typed(configs.ModelConfig, run["model"], "config.model")
@@ -152,7 +152,7 @@ def policy(folder: pathlib.Path) -> tuple[configs.ModelConfig, Any]:
         f"{folder} has no checkpoint yet: train further, or lower"
         " config.checkpoint.every_steps"
       )
-    like = weights.abstract_params(config, mesh)
+    like = folders.abstract_params(config, mesh)
     return config, saved.restore_part(step, "params", like)
 
 

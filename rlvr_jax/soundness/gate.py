@@ -4,11 +4,11 @@ import jax
 import numpy as np
 
 from rlvr_jax import checks
-from rlvr_jax import consistency
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import hosts
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
+from rlvr_jax.soundness import consistency
 
 
 def before(

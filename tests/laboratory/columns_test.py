@@ -5,9 +5,9 @@ import pytest
 
 from experiments import grpo
 from experiments import rlrt
-from rlvr_jax import columns as columns_lib
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
+from rlvr_jax.laboratory import columns as columns_lib
 
 
 def _experiment(module=grpo, **changes):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlvr_jax import arena
+from rlvr_jax.laboratory import arena
 
 
 def _curves(name, last, rises=(0.0, 1.0)):

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rlvr_jax import costs as costs_lib
+from rlvr_jax.sizing import costs as costs_lib
 
 
 class Chip(NamedTuple):

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from rlvr_jax import dumps
 from rlvr_jax import errors
 from rlvr_jax.data import tokenizer as tokenizer_lib
+from rlvr_jax.rollouts import dumps
 from tests.data import made
 
 _ROW = {

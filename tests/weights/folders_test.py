@@ -10,10 +10,10 @@ import pytest
 
 from rlvr_jax import errors
 from rlvr_jax import sharding
-from rlvr_jax import weight_files
-from rlvr_jax import weights
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
+from rlvr_jax.weights import files as weight_files
+from rlvr_jax.weights import folders
 from tests import testing
 
 _CONFIG = testing.tiny_config(
@@ -22,7 +22,7 @@ _CONFIG = testing.tiny_config(
 
 
 def _like(config, dtype=jnp.float32, **mesh):
-  return weights.abstract_params(
+  return folders.abstract_params(
     config, sharding.make_mesh(sharding.MeshConfig(**mesh)), dtype
   )
 
@@ -40,7 +40,7 @@ def _params(config):
 def folder(tmp_path):
   """A checkpoint in several files, as others write it."""
   path = tmp_path / "checkpoint"
-  weights.write(
+  folders.write(
     path,
     _params(_CONFIG),
     _CONFIG,
@@ -57,15 +57,15 @@ def _assert_equal(ours, theirs):
 
 def test_what_is_written_is_read_again(folder):
   assert len(list(folder.glob("model-*-of-*.safetensors"))) > 2
-  assert weights.model_config(folder) == _CONFIG
-  _assert_equal(weights.read(folder, _CONFIG, _like(_CONFIG)), _params(_CONFIG))
+  assert folders.model_config(folder) == _CONFIG
+  _assert_equal(folders.read(folder, _CONFIG, _like(_CONFIG)), _params(_CONFIG))
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 @pytest.mark.parametrize("tied", [False, True])
 def test_both_layouts_go_out_and_come_back(tmp_path, scan_layers, tied):
   config = testing.tiny_config(scan_layers=scan_layers, tied_embeddings=tied)
-  weights.write(
+  folders.write(
     tmp_path / "new",
     _params(config),
     config,
@@ -74,13 +74,13 @@ def test_both_layouts_go_out_and_come_back(tmp_path, scan_layers, tied):
   )
   assert (tmp_path / "new" / weight_files.SINGLE).exists()
   _assert_equal(
-    weights.read(tmp_path / "new", config, _like(config)), _params(config)
+    folders.read(tmp_path / "new", config, _like(config)), _params(config)
   )
 
 
 def test_bfloat16_is_rounded_once(tmp_path):
   config = testing.tiny_config()
-  weights.write(
+  folders.write(
     tmp_path / "new",
     _params(config),
     config,
@@ -88,7 +88,7 @@ def test_bfloat16_is_rounded_once(tmp_path):
   )
   rounded = jax.tree.map(lambda x: x.astype(jnp.bfloat16), _params(config))
   _assert_equal(
-    weights.read(tmp_path / "new", config, _like(config, jnp.bfloat16)), rounded
+    folders.read(tmp_path / "new", config, _like(config, jnp.bfloat16)), rounded
   )
 
 
@@ -96,7 +96,7 @@ def test_bfloat16_is_rounded_once(tmp_path):
 def test_every_device_gets_its_part(folder, scan_layers):
   config = dataclasses.replace(_CONFIG, scan_layers=scan_layers)
   like = _like(config, fsdp=4, tensor=2)
-  spread = weights.read(folder, config, like)
+  spread = folders.read(folder, config, like)
   for array, wanted in zip(
     jax.tree.leaves(spread), jax.tree.leaves(like), strict=True
   ):
@@ -106,29 +106,29 @@ def test_every_device_gets_its_part(folder, scan_layers):
   ]
   shard = gate.addressable_shards[0].data
   assert shard.size * 8 == gate.size
-  whole = weights.read(folder, config, _like(config))
+  whole = folders.read(folder, config, _like(config))
   _assert_equal(jax.device_get(spread), jax.device_get(whole))
 
 
 def test_an_imported_folder_is_read_in_both_layouts(folder, tmp_path):
   stacked = dataclasses.replace(_CONFIG, scan_layers=True)
-  params = weights.read(folder, stacked, _like(stacked))
+  params = folders.read(folder, stacked, _like(stacked))
   (folder / "tokenizer.json").write_text("{}")
   destination = tmp_path / "imported"
-  weights.write_imported(destination, params, companions=folder)
-  assert weights.model_config(destination) == _CONFIG
+  folders.write_imported(destination, params, companions=folder)
+  assert folders.model_config(destination) == _CONFIG
   assert (destination / "tokenizer.json").exists()
-  _assert_equal(weights.read(destination, stacked, _like(stacked)), params)
+  _assert_equal(folders.read(destination, stacked, _like(stacked)), params)
   _assert_equal(
-    weights.read(destination, _CONFIG, _like(_CONFIG)), _params(_CONFIG)
+    folders.read(destination, _CONFIG, _like(_CONFIG)), _params(_CONFIG)
   )
-  spread = weights.read(destination, _CONFIG, _like(_CONFIG, tensor=2))
+  spread = folders.read(destination, _CONFIG, _like(_CONFIG, tensor=2))
   assert spread["layers_1"]["mlp"]["up"]["kernel"].sharding.spec[1] == "tensor"
 
 
 def _refused(folder, config=_CONFIG):
   with pytest.raises(errors.UserError) as caught:
-    weights.read(folder, config, _like(config))
+    folders.read(folder, config, _like(config))
   message = str(caught.value)
   assert "\n" not in message
   return message
@@ -166,10 +166,10 @@ def test_a_broken_index_is_named(folder, text):
 def test_an_empty_folder_is_named(tmp_path):
   assert "has neither model.safetensors nor" in _refused(tmp_path)
   with pytest.raises(errors.UserError, match="has no config.json"):
-    weights.model_config(tmp_path)
-  (tmp_path / weights.CONFIG).write_text("{")
+    folders.model_config(tmp_path)
+  (tmp_path / folders.CONFIG).write_text("{")
   with pytest.raises(errors.UserError, match="is not JSON"):
-    weights.model_config(tmp_path)
+    folders.model_config(tmp_path)
 
 
 def test_a_tensor_of_another_shape_is_named(folder):
@@ -195,14 +195,14 @@ def test_the_head_of_a_tied_checkpoint_may_lie_there_too(tmp_path):
   untied = dataclasses.replace(_CONFIG, tied_embeddings=False)
   params = _params(untied)
   params["lm_head"] = params["embedding"].T
-  weights.write(
+  folders.write(
     tmp_path / "twice",
     params,
     untied,
     config_json=huggingface.config_json(_CONFIG),
     dtype="float32",
   )
-  found = weights.read(tmp_path / "twice", _CONFIG, _like(_CONFIG))
+  found = folders.read(tmp_path / "twice", _CONFIG, _like(_CONFIG))
   np.testing.assert_array_equal(found["embedding"], params["embedding"])
 
 
@@ -210,16 +210,16 @@ def test_nothing_half_written_is_left(tmp_path, monkeypatch):
   def full(*_, **__):
     raise OSError(28, "No space left on device")
 
-  monkeypatch.setattr(weights.writers, "write_json", full)
+  monkeypatch.setattr(folders.writers, "write_json", full)
   with pytest.raises(errors.UserError, match="nothing was left behind"):
-    weights.write(tmp_path / "new", _params(_CONFIG), _CONFIG, config_json={})
+    folders.write(tmp_path / "new", _params(_CONFIG), _CONFIG, config_json={})
   assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_exists_is_left_alone(folder):
   before = sorted(folder.iterdir())
   with pytest.raises(errors.UserError, match="exists already"):
-    weights.write(folder, _params(_CONFIG), _CONFIG, config_json={})
+    folders.write(folder, _params(_CONFIG), _CONFIG, config_json={})
   assert sorted(folder.iterdir()) == before
 
 
@@ -234,4 +234,4 @@ def test_abstract_parameters_are_counted_without_making_them():
     mlp_width=12_288,
     scan_layers=True,
   )
-  assert weights.num_parameters(_like(config)) == 8_190_735_360
+  assert folders.num_parameters(_like(config)) == 8_190_735_360

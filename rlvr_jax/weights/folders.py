@@ -26,11 +26,11 @@ from rlvr_jax import checkpoints
 from rlvr_jax import errors
 from rlvr_jax import settings
 from rlvr_jax import sharding
-from rlvr_jax import weight_files
 from rlvr_jax.metrics import writers
 from rlvr_jax.models import configs
 from rlvr_jax.models import huggingface
 from rlvr_jax.models import transformer
+from rlvr_jax.weights import files as weight_files
 
 CONFIG = "config.json"
 # Of an imported folder.

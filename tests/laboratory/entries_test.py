@@ -2,8 +2,8 @@
 
 import pytest
 
-from rlvr_jax import entries
 from rlvr_jax import errors
+from rlvr_jax.laboratory import entries
 
 
 def test_sweeps_are_crossed():

@@ -9,10 +9,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 import pytest
 
-from rlvr_jax import costs
 from rlvr_jax import ops
-from rlvr_jax import planning
 from rlvr_jax import sharding
+from rlvr_jax.sizing import costs
+from rlvr_jax.sizing import planning
 
 _LAYERS, _ROWS, _WIDTH = 5, 16, 32
 

@@ -4,10 +4,10 @@ import dataclasses
 import json
 from typing import Any
 
-from rlvr_jax import chips
-from rlvr_jax import costs as costs_lib
-from rlvr_jax import hlo_text
 from rlvr_jax import summary
+from rlvr_jax.sizing import chips
+from rlvr_jax.sizing import costs as costs_lib
+from rlvr_jax.sizing import hlo_text
 
 
 @dataclasses.dataclass(frozen=True)

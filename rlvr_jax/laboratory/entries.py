@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import launch
-from rlvr_jax import lockstep
 from rlvr_jax import settings
 from rlvr_jax import workdir as workdir_lib
+from rlvr_jax.laboratory import lockstep
 
 _EXPERIMENTS = pathlib.Path("experiments")
 _VARIANT = "tiny"

@@ -7,7 +7,7 @@ import sys
 from absl import flags
 import pytest
 
-from rlvr_jax import determinism
+from rlvr_jax.soundness import determinism
 
 _FLAG = "--xla_gpu_deterministic_ops=true"
 

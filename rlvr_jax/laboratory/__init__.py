@@ -1,0 +1,1 @@
+"""The lab's parts: runs in lockstep, and their comparison."""

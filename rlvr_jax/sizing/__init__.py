@@ -1,0 +1,1 @@
+"""Preflight's parts: what a step holds, computes and sends on devices."""

@@ -1,0 +1,1 @@
+"""What keeps a run from going on wrongly, or from being told wrongly."""

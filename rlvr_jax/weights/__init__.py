@@ -1,0 +1,1 @@
+"""Weights in folders of Hugging Face's layout, in and out."""
