@@ -29,7 +29,7 @@ from rlvr_jax import verbalization
 from rlvr_jax import verification
 from rlvr_jax import workdir as workdir_lib
 from rlvr_jax.data import builders
-from rlvr_jax.data import schemas
+from rlvr_jax.data import file_sets
 from rlvr_jax.data import tasks
 from rlvr_jax.metrics import pass_at_k
 from rlvr_jax.metrics import writers
@@ -102,7 +102,7 @@ def main() -> None:
       " leave the flag out",
     )
     files = dataclasses.replace(
-      run.data.files, test=schemas.FileSet(tuple(_FILES.value)), test_frac=0.0
+      run.data.files, test=file_sets.FileSet(tuple(_FILES.value)), test_frac=0.0
     )
     run = dataclasses.replace(
       run, data=dataclasses.replace(run.data, files=files)

@@ -13,6 +13,7 @@ from benchmarks import measurement
 from benchmarks import tables
 from benchmarks import workload
 from benchmarks.sides import ours
+from rlvr_jax.models import cache as cache_lib
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import sampling
 
@@ -35,7 +36,7 @@ def step_parts(
   tokens = jnp.full(rows, workload.UNK_ID + 1, jnp.int32)
   nothing = jnp.zeros(rows, jnp.float32)
   no_draw = sampling.Draw(tokens, nothing, nothing, nothing, nothing)
-  cache = transformer.empty_cache(config, rows, capacity)
+  cache = cache_lib.empty(config, rows, capacity)
   mask = jnp.ones((rows, 1, capacity), bool)
 
   def layers_of(params, i, tokens, cache):

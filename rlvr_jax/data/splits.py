@@ -15,6 +15,7 @@ import unicodedata
 
 from rlvr_jax import names
 from rlvr_jax import settings
+from rlvr_jax.data import file_sets
 from rlvr_jax.data import readers
 from rlvr_jax.data import schemas
 
@@ -25,14 +26,14 @@ OVERLAPS = ("error", "drop", "report")
 class FilesConfig:
   """Problems of a run that come from files.
 
-  Example: FilesConfig(schemas.FileSet(("data/math.jsonl",)), test_frac=0.1).
+  Example: FilesConfig(file_sets.FileSet(("data/math.jsonl",)), test_frac=0.1).
   """
 
   # Problems to train on.
-  train: schemas.FileSet
+  train: file_sets.FileSet
   # Held-out problems, from files of their own ...
-  validation: schemas.FileSet | None = None
-  test: schemas.FileSet | None = None
+  validation: file_sets.FileSet | None = None
+  test: file_sets.FileSet | None = None
   # ... or a share of those in `train`.
   validation_frac: float = 0.0
   test_frac: float = 0.0
@@ -75,7 +76,7 @@ class Splits(NamedTuple):
     train: problems to train on.
     validation: problems that tune a run; perhaps none.
     test: held-out problems; perhaps none.
-    counts: what was read and left out, by "split/count"; see `schemas.Found`.
+    counts: what was read and left out, by "split/count"; see `file_sets.Found`.
       "overlap" are problems to train on that are held out as well.
     examples: for counts above 0, a sentence about the first.
   """
@@ -99,7 +100,7 @@ def load(config: FilesConfig, seed: int) -> Splits:
       on, or problems to train on are held out as well and may not be.
   """
   found = {
-    name: schemas.problems(files)
+    name: file_sets.read(files)
     for name in ("train", "validation", "test")
     if (files := getattr(config, name))
   }

@@ -22,11 +22,9 @@ import jax.numpy as jnp
 
 from rlvr_jax import ops
 from rlvr_jax.models import attention
+from rlvr_jax.models import cache as cache_lib
 from rlvr_jax.models import configs
 from rlvr_jax.models import views
-
-# Per layer, or one KeyValues whose leading axis is the layer when scanned.
-Cache = Any
 
 
 @jax.custom_vjp
@@ -284,12 +282,12 @@ class Transformer(nn.Module):
     tokens: jax.Array,
     positions: jax.Array,
     mask: jax.Array | None = None,
-    prefix: Cache = None,
+    prefix: cache_lib.Cache = None,
     prefix_mask: jax.Array | None = None,
     prefix_rows: jax.Array | None = None,
-    cache: Cache = None,
+    cache: cache_lib.Cache = None,
     index: jax.Array | int = 0,
-  ) -> tuple[jax.Array, Cache]:
+  ) -> tuple[jax.Array, cache_lib.Cache]:
     """Runs the stack.
 
     Args:
@@ -351,42 +349,6 @@ class Transformer(nn.Module):
     """The matrix float[D, V] from hidden states to logits."""
     kernel = self.embedding.T if self.config.tied_embeddings else self.lm_head
     return ops.gathered(kernel.astype(self.config.dtype), self.partition, -1)
-
-
-def empty_cache(
-  config: configs.ModelConfig, num_rows: int, capacity: int
-) -> Cache:
-  """Zeroed keys and values for decoding `capacity` tokens in each row."""
-  layers = (config.num_layers,) if config.scan_layers else ()
-  rows = (*layers, num_rows, config.num_kv_heads)
-  layer = attention.KeyValues(
-    jnp.zeros((*rows, config.head_dim, capacity), config.dtype),
-    jnp.zeros((*rows, capacity, config.head_dim), config.dtype),
-  )
-  return layer if config.scan_layers else (layer,) * config.num_layers
-
-
-def cache_rows(
-  config: configs.ModelConfig, cache: Cache, rows: jax.Array
-) -> Cache:
-  """The cache of some of its rows, i32[n]."""
-  axis = 1 if config.scan_layers else 0
-  return jax.tree.map(lambda x: jnp.take(x, rows, axis=axis), cache)
-
-
-def grown_cache(cache: Cache, capacity: int) -> Cache:
-  """The cache with empty slots behind its own, up to a larger capacity."""
-
-  def grown(layer: attention.KeyValues) -> attention.KeyValues:
-    more = capacity - layer.values.shape[-2]
-    before = [(0, 0)] * (layer.values.ndim - 2)
-    return attention.KeyValues(
-      jnp.pad(layer.keys, [*before, (0, 0), (0, more)]),
-      jnp.pad(layer.values, [*before, (0, more), (0, 0)]),
-    )
-
-  is_layer = lambda x: isinstance(x, attention.KeyValues)
-  return jax.tree.map(grown, cache, is_leaf=is_layer)
 
 
 def gathered(model: Transformer, params: Any) -> tuple[Transformer, Any]:

@@ -15,6 +15,7 @@ from rlvr_jax import ops
 from rlvr_jax import parts
 from rlvr_jax import records
 from rlvr_jax import settings
+from rlvr_jax.models import cache as cache_lib
 from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import prefix as prefix_lib
@@ -307,7 +308,7 @@ def _at_once(
     step=jnp.zeros((), jnp.int32),
     slots=slots,
     hidden=prefix.last_hidden[group_ids[slots.rows]],
-    cache=transformer.empty_cache(model.config, num_slots, stages[0].capacity),
+    cache=cache_lib.empty(model.config, num_slots, stages[0].capacity),
     log=_Log(
       nowhere,
       jnp.zeros_like(nowhere),
@@ -327,7 +328,7 @@ def _reshaped(
   num_rows: int,
 ) -> _Loop:
   """The loop's carry in the shapes of its next stage."""
-  cache = transformer.grown_cache(loop.cache, stage.capacity)
+  cache = cache_lib.grown(loop.cache, stage.capacity)
   loop = loop.replace(cache=cache)
   if loop.hidden.shape[0] == stage.num_slots:
     return loop
@@ -337,7 +338,7 @@ def _reshaped(
       rows=loop.slots.rows[kept], ages=loop.slots.ages[kept]
     ),
     hidden=loop.hidden[kept],
-    cache=transformer.cache_rows(config, loop.cache, kept),
+    cache=cache_lib.rows_of(config, loop.cache, kept),
   )
 
 

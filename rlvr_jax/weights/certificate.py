@@ -14,6 +14,7 @@ import numpy as np
 
 from rlvr_jax import errors
 from rlvr_jax import records
+from rlvr_jax.models import cache as cache_lib
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import prefix as prefix_lib
 
@@ -91,7 +92,7 @@ def logits_by_decoding(
     )
     return cache, hidden[:, 0]
 
-  cache = transformer.empty_cache(model.config, rows, length)
+  cache = cache_lib.empty(model.config, rows, length)
   _, hidden = jax.lax.scan(decode, cache, slots)
   hidden = jnp.concatenate([prefix.last_hidden[None], hidden])
   return _logits(model, params, hidden.swapaxes(0, 1))

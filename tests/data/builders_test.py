@@ -13,9 +13,9 @@ from rlvr_jax.data import boolean_expressions
 from rlvr_jax.data import builders
 from rlvr_jax.data import countdown
 from rlvr_jax.data import dyck_errors
+from rlvr_jax.data import file_sets
 from rlvr_jax.data import math_path
 from rlvr_jax.data import random_calculation
-from rlvr_jax.data import schemas
 from rlvr_jax.data import vocabulary
 
 
@@ -184,8 +184,8 @@ def test_a_prepared_folder_is_read_by_path(data_dir):
   found = list(builders.published_rows(str(folder), "test"))
   key = lambda row: row["prompt"]
   assert sorted(map(key, found)) == sorted(map(key, rows["test"]))
-  problems = schemas.problems(
-    schemas.FileSet(
+  problems = file_sets.read(
+    file_sets.FileSet(
       (f"tfds:{folder}:test",), prompt_key="prompt", answer_key="target"
     )
   ).problems
@@ -195,7 +195,7 @@ def test_a_prepared_folder_is_read_by_path(data_dir):
   with pytest.raises(errors.UserError, match="tfds:.*:nowhere cannot be read"):
     list(builders.published_rows(str(folder), "nowhere"))
   with pytest.raises(errors.UserError, match="names no split"):
-    schemas.problems(schemas.FileSet(("tfds:gsm8k",)))
+    file_sets.read(file_sets.FileSet(("tfds:gsm8k",)))
 
 
 def test_another_seed_is_another_data_set(data_dir):

@@ -6,6 +6,7 @@ import pytest
 
 from rlvr_jax import errors
 from rlvr_jax import settings
+from rlvr_jax.data import file_sets
 from rlvr_jax.data import schemas
 from rlvr_jax.data import splits
 
@@ -104,7 +105,7 @@ def test_an_instruction_that_all_questions_share_is_no_overlap():
 def test_shares_of_a_file_are_held_out(tmp_path):
   path = _file(tmp_path, "a.jsonl", [f"{i}?" for i in range(300)])
   config = splits.FilesConfig(
-    schemas.FileSet((path,)), validation_frac=0.1, test_frac=0.2
+    file_sets.FileSet((path,)), validation_frac=0.1, test_frac=0.2
   )
   found = splits.load(config, 3)
   sizes = [len(part) for part in found[:3]]
@@ -120,7 +121,7 @@ def _overlapping(tmp_path, **changes):
   train = _file(tmp_path, "train.jsonl", ["a", "b", "b", "c"])
   test = _file(tmp_path, "test.jsonl", ["d", "B"])
   return splits.FilesConfig(
-    schemas.FileSet((train,)), test=schemas.FileSet((test,)), **changes
+    file_sets.FileSet((train,)), test=file_sets.FileSet((test,)), **changes
   )
 
 
@@ -158,7 +159,7 @@ def test_an_overlap_can_be_dropped_or_reported(tmp_path):
 
 def test_nothing_left_to_train_on_is_refused(tmp_path):
   path = _file(tmp_path, "a.jsonl", ["x"])
-  files = schemas.FileSet((path,))
+  files = file_sets.FileSet((path,))
   config = splits.FilesConfig(files, test=files, overlap="drop")
   with pytest.raises(errors.UserError, match="no problem of config.data.files"):
     splits.load(config, 0)
@@ -189,6 +190,6 @@ def test_an_experiment_file_can_hold_them():
   block = {"train": _TRAIN, "test": {"paths": ("b",), "answer_key": "gold"}}
   found = settings.typed(splits.FilesConfig, block, "config.data.files")
   assert found == splits.FilesConfig(
-    schemas.FileSet(("a.jsonl",)),
-    test=schemas.FileSet(("b",), answer_key="gold"),
+    file_sets.FileSet(("a.jsonl",)),
+    test=file_sets.FileSet(("b",), answer_key="gold"),
   )

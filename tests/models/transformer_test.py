@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rlvr_jax import sharding
+from rlvr_jax.models import cache as cache_lib
 from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 from tests import testing
@@ -50,7 +51,7 @@ def test_cached_decoding_equals_the_full_forward_pass(kind, scan_layers):
   params = _with_biases(params)
   tokens = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
   hidden = testing.hidden_states(model, params, tokens)
-  cache = transformer.empty_cache(model.config, 3, 7)
+  cache = cache_lib.empty(model.config, 3, 7)
 
   @jax.jit
   def decode(cache, t):
