@@ -8,12 +8,17 @@ run, so that 8 of them take 8 times as long. What is compared is the time of a
 step of one run, after what compiles; shapes are those of `workload`, at the
 quickstart's size (Q) and at S. Sides run one at a time, in turn, each round in
 the other order, and wait for an idle machine.
+
+The limit is the time of a step's least operations (`flops`) at the best speed
+of plain matrix products in the process of our host's loop: whoever computes
+them in float32 takes longer.
 """
 
 import argparse
 import functools
 import pathlib
 
+from benchmarks import flops
 from benchmarks import machine
 from benchmarks import measurement
 from benchmarks import processes
@@ -116,12 +121,24 @@ def main() -> None:
     for name, found in reports.items()
   }
   base = secs[lab_runs.LAB][1]
+  operations = flops.step_flops(workload.SIZES[args.size])["step"]
+  peak = max(x["matmul_flops_per_s"] for x in reports[lab_runs.HOST])
+  limit = operations / peak
   rows = [
-    [name, f"{middle:.4f} [{low:.4f}, {high:.4f}]", f"{middle / base:.2f}"]
+    [
+      name,
+      f"{middle:.4f} [{low:.4f}, {high:.4f}]",
+      f"{middle / base:.2f}",
+      f"{limit / middle:.0%}",
+    ]
     for name, (low, middle, high) in secs.items()
   ]
-  head = ["side", "seconds of a run's step", "x the lab's"]
+  head = ["side", "seconds of a run's step", "x the lab's", "of the limit"]
   print(summary_lib.markdown(head, rows))
+  print(
+    f"\nA step is {operations / 1e9:.2f} GFLOP; at the {peak / 1e9:.0f} GFLOP/s"
+    f" of plain matrix products it takes {limit:.4f} s."
+  )
   loads = [
     x["machine"]["other_load_cpus"] or 0.0 for y in reports.values() for x in y
   ]
@@ -132,6 +149,9 @@ def main() -> None:
       **measurement.occasion(reports[lab_runs.LAB][0]["device"]),
       **{name: getattr(args, name) for name in told},
       "seconds": secs,
+      "flops": operations,
+      "matmul_flops_per_s": peak,
+      "limit_secs": limit,
       "against_lab": {name: x[1] / base for name, x in secs.items()},
       "other_load_cpus": max(loads),
       "versions": {

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from benchmarks import measurement
 from benchmarks import workload
 from benchmarks.sides import jax_device
+from benchmarks.sides import matmul_peak
 from benchmarks.sides import ours
 from benchmarks.sides import side
 from rlvr_jax import experiment as experiment_lib
@@ -114,20 +115,21 @@ def main():
     else:
       layout = columns_lib.Layout(args.over, args.devices)
       rewards = lab_steps(runs, task, layout, args.steps, clock)
-  side.write(
+  report = side.report(
     args,
-    side.report(
-      args,
-      size,
-      clock,
-      name=args.kind,
-      dtype="float32",
-      parameters=size.parameters,
-      packages=measurement.PACKAGES,
-      checks={"reward": rewards, "seeds": args.seeds},
-      **jax_device.told(jax.local_devices()[0]),
-    ),
+    size,
+    clock,
+    name=args.kind,
+    dtype="float32",
+    parameters=size.parameters,
+    packages=measurement.PACKAGES,
+    checks={"reward": rewards, "seeds": args.seeds},
+    **jax_device.told(jax.local_devices()[0]),
   )
+  if args.kind == HOST:
+    # The lab's devices have one core each.
+    report["matmul_flops_per_s"] = matmul_peak.measure(size, "float32")
+  side.write(args, report)
 
 
 if __name__ == "__main__":
