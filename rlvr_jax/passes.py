@@ -1,6 +1,8 @@
 """The forward passes of an update, and the fields that they fill."""
 
-from typing import Any
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -69,24 +71,56 @@ def score(
   )
 
 
-def in_parts(
-  forward: Any, params: Any, batch: parts_lib.Part, into: parts_lib.Division
-) -> scoring.TokenScores:
-  """A forward pass outside of the gradient, a part of the batch at a time."""
-  if into.num_parts == 1:
-    return forward(params, batch)
-  scores = lax.map(
-    lambda part: forward(params, part), parts_lib.split(batch, into)
+class Scorers(NamedTuple):
+  """The forward passes of an update, over a batch or a part of it.
+
+  Attributes:
+    score: (params, Part) -> what credit reads of it.
+    score_all: the same with all that the loss reads, candidate tokens included.
+    divided: (Part, number of passes) -> how it is split, on the devices.
+  """
+
+  score: Callable[[Any, parts_lib.Part], scoring.TokenScores]
+  score_all: Callable[[Any, parts_lib.Part], scoring.TokenScores]
+  divided: Callable[[parts_lib.Part, int], parts_lib.Division]
+
+  def in_parts(
+    self, params: Any, batch: parts_lib.Part, number: int
+  ) -> scoring.TokenScores:
+    """`score` outside of the gradient, a part of the batch at a time."""
+    into = self.divided(batch, number)
+    if into.num_parts == 1:
+      return self.score(params, batch)
+    scores = lax.map(
+      lambda part: self.score(params, part), parts_lib.split(batch, into)
+    )
+    # The prompts' embeddings come once per part; only rows are wanted here.
+    rows = lambda x: parts_lib.joined_rows(x, into)
+    return scores.replace(
+      logprobs=rows(scores.logprobs),
+      entropies=rows(scores.entropies),
+      mean_logprobs=rows(scores.mean_logprobs),
+      embeddings=None,
+      support_logprobs=None,
+    )
+
+
+def scorers(
+  model: transformer.Transformer,
+  method: objective_lib.Objective,
+  temperature: float,
+  head: partition_head.Head | None,
+) -> Scorers:
+  """What a method needs of a model; arguments as in `score`."""
+  plain = functools.partial(score, model, temperature, head)
+  # Only the pass inside the gradient looks at candidate tokens.
+  with_candidates = functools.partial(
+    plain,
+    has_support="support_logprobs" in objective_lib.needed_fields(method),
   )
-  # The prompts' embeddings come once per part; only rows are wanted here.
-  rows = lambda x: parts_lib.joined_rows(x, into)
-  return scores.replace(
-    logprobs=rows(scores.logprobs),
-    entropies=rows(scores.entropies),
-    mean_logprobs=rows(scores.mean_logprobs),
-    embeddings=None,
-    support_logprobs=None,
-  )
+  devices = model.partition.num_row_parts if model.partition else 1
+  divided = functools.partial(parts_lib.division, num_devices=devices)
+  return Scorers(plain, with_candidates, divided)
 
 
 def with_live(scores: scoring.TokenScores, fields: Fields) -> Fields:

@@ -55,6 +55,7 @@ _FLOORS = {
   "rlvr_jax.evaluation": 4,
   "rlvr_jax.experiment": 4,
   "rlvr_jax.gather": 4,
+  "rlvr_jax.gradients": 4,
   "rlvr_jax.laboratory": 4,
   "rlvr_jax.hooks": 4,
   "rlvr_jax.objective": 4,
