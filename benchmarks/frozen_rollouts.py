@@ -102,7 +102,7 @@ def opened(
   """The rollouts of a file with the policy of a folder.
 
   Args:
-    file: of `rollout_files.write`.
+    file: of `rollouts.files.write`.
     folder: of a run, or of a Hugging Face checkpoint.
     temperature: the sampler's; None for that of the run, or 1.
 

@@ -8,6 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 from rlvr_jax import checkpoints
+from rlvr_jax import errors
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import programs as programs_lib
 from rlvr_jax import records
@@ -43,6 +44,9 @@ def train(
     config: what follows --config=.
     overrides: values by name, such as {"optimizer.learning_rate": 1e-3}.
     cache: of compiled programs, shared by runs of the same shapes.
+
+  Raises:
+    errors.UserError: if the run fails, with the last line of its log.
   """
   if (folder / "summary.json").exists():
     return folder
@@ -53,12 +57,18 @@ def train(
   log = folder.with_suffix(".log")
   log.parent.mkdir(parents=True, exist_ok=True)
   with open(log, "w", encoding="utf-8") as file:
-    subprocess.run(
+    done = subprocess.run(
       command(folder, config, overrides),
-      check=True,
+      check=False,
       stdout=file,
       stderr=file,
       env=environment,
+    )
+  if done.returncode:
+    *_, last = log.read_text(encoding="utf-8").splitlines() or ["no word"]
+    raise errors.UserError(
+      f"the run in {folder} ended with status {done.returncode} ({last}): see"
+      f" {log}"
     )
   return folder
 

@@ -66,7 +66,7 @@ def read(
   ) as error:
     raise errors.UserError(
       f"{path} holds no rollouts ({type(error).__name__}: {error}): give a file"
-      " of `rollout_files.write`, such as those in skipped/ of a run"
+      " of `rollouts.files.write`, such as those in skipped/ of a run"
     ) from error
 
 
