@@ -1,8 +1,8 @@
 """Hugging Face checkpoints: their config.json and their tensors' names.
 
-Pure: dicts in, dicts out; `rlvr_jax.weights` reads and writes the files. The
-names are those that `transformers` gives the classes LlamaForCausalLM,
-Qwen2ForCausalLM, Qwen3ForCausalLM and Olmo3ForCausalLM.
+Pure: dicts in, dicts out; `rlvr_jax.weights.folders` reads and writes the
+files. The names are those that `transformers` gives the classes
+LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM and Olmo3ForCausalLM.
 """
 
 from collections.abc import Mapping
