@@ -190,7 +190,8 @@ def trained(
     progress: told of every evaluation.
 
   Returns:
-    {"steps": [E], "tokens": [E][C], "figures": {name: [E][C][N]}, "secs"}.
+    {"steps": [E], "tokens": [E][C], "figures": {name: [E][C][N]}, "secs",
+    "left_out": [C], steps that left an update out}.
   """
   run, number = found.experiments[0].run, len(found.experiments)
   lock = locked(found.experiments, folder, layout)
@@ -203,7 +204,7 @@ def trained(
   tokens = np.zeros(number)
   if probed:
     tokens += jax.device_get(probed["rollout/probe_tokens"])[:number]
-  held = {"steps": [], "tokens": [], "figures": {}}
+  held = {"steps": [], "tokens": [], "figures": {}, "left_out": [0] * number}
   step = 0
   while True:
     evaluated = lockstep.evaluated(lock, state.state.params, lock.task.test)
@@ -215,9 +216,12 @@ def trained(
       return held | {"secs": time.perf_counter() - began}
     count = min(run.evaluation.every_steps, run.num_steps - step)
     state, metrics = lockstep.trained(lock, state, count)
-    if left_out := int(np.sum(metrics[numerics.SKIPPED][:, :number] > 0)):
+    left_out = np.sum(metrics[numerics.SKIPPED][:, :number] > 0, axis=0)
+    if left_out.any():
+      held["left_out"] = np.add(held["left_out"], left_out).tolist()
       progress.say(
-        f"{found.name}: {left_out} updates were not finite, left out"
+        f"{found.name}: {left_out.sum()} steps up to {step + count} left an"
+        " update out that was not finite"
       )
     tokens = tokens + tokens_of(metrics)[:number]
     step += count
@@ -285,6 +289,7 @@ def curves_of(
       tokens[:, first : first + seeds],
       {k: x[:, first : first + seeds] for k, x in figures.items()},
       held["secs"] / number,
+      sum(held["left_out"][first : first + seeds]),
     )
     for name, first in zip(found.rows, range(0, number, seeds), strict=True)
   ]
@@ -314,6 +319,8 @@ def finished(
   held = json.loads(path.read_text(encoding="utf-8"))
   wanted = identity(found, made_by)
   same = all(held.get(key) == value for key, value in wanted.items())
+  # Files of earlier versions do not say how many updates were left out.
+  same = same and "left_out" in held
   whole = same and held["steps"][-1] == found.experiments[0].run.num_steps
   if whole or (
     same

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -38,6 +39,7 @@ def made(monkeypatch):
       "tokens": [[0.0] * _SEEDS, [100.0] * _SEEDS],
       "figures": {"pass_at_1": values.tolist()},
       "secs": 1.0,
+      "left_out": [0] * _SEEDS,
     }
 
   monkeypatch.setattr(lab, "trained", trained)
@@ -103,6 +105,22 @@ def test_tokens_of_probes_count():
     "rollout/probe_tokens": np.array([[10.0, 0.0], [10.0, 0.0]]),
   }
   np.testing.assert_array_equal(lab.tokens_of(metrics), [24.0, 6.0])
+
+
+@pytest.mark.slow
+def test_updates_left_out_are_counted_by_seed(tmp_path):
+  (found,) = _entries("grpo")
+  layout = columns_lib.Layout()
+  states = lab.locked(found.experiments, tmp_path, layout).fresh(None, None)
+  broken = jax.tree.map(lambda x: np.array(x), states.params)
+  for x in jax.tree.leaves(broken):
+    x[1] = np.nan
+  progress = progress_lib.Progress(is_silent=True)
+  with jax.numpy_dtype_promotion("standard"):
+    held = lab.trained(found, broken, None, tmp_path, layout, progress)
+  assert held["left_out"] == [0, 4]
+  first, *_ = lab.curves_of(found, held)
+  assert first.left_out == 4
 
 
 @pytest.mark.slow

@@ -20,12 +20,15 @@ class Curves(NamedTuple):
     tokens: f64[E, S], generated until then, of all that was generated.
     figures: f64[E, S, N] by name, of held-out problems.
     secs: of its training, per seed.
+    left_out: steps of all seeds that left an update out, since its loss or
+      gradient was not finite.
   """
 
   name: str
   tokens: np.ndarray
   figures: dict[str, np.ndarray]
   secs: float
+  left_out: int = 0
 
 
 def budget(curves: Sequence[Curves]) -> np.ndarray:
@@ -72,7 +75,7 @@ def compared(curves: Sequence[Curves]) -> dict[str, Any]:
   Returns:
     {"budget": tokens by seed, "methods": {name: {"figures": {name: {"mean",
     "difference": (mean, low, high)}}, "ranks": by seed, "rank": (mean, low,
-    high), "tokens": mean of the whole run, "secs"}}}.
+    high), "tokens": mean of the whole run, "secs", "left_out"}}}.
   """
   tokens = budget(curves)
   found = [at(x, tokens) for x in curves]
@@ -92,6 +95,7 @@ def compared(curves: Sequence[Curves]) -> dict[str, Any]:
         "rank": intervals.over_seeds(rank),
         "tokens": float(method.tokens[-1].mean()),
         "secs": method.secs,
+        "left_out": method.left_out,
       }
       for method, own, rank in zip(curves, found, ranked, strict=True)
     },
@@ -104,6 +108,9 @@ def table(report: dict[str, Any]) -> str:
   names = list(next(iter(methods.values()))["figures"])
   head = ["method", *map(summary.label, names), "rank"]
   head += ["generated tokens", "seconds per seed"]
+  has_left_out = any(found["left_out"] for found in methods.values())
+  if has_left_out:
+    head.append("steps with an update left out")
   rows = []
   for number, (method, found) in enumerate(methods.items()):
     cells = [method]
@@ -116,5 +123,7 @@ def table(report: dict[str, Any]) -> str:
     mean, low, high = found["rank"]
     cells.append(f"{mean:.1f} [{low:.1f}, {high:.1f}]")
     cells += [f"{found['tokens']:,.0f}", f"{found['secs']:.0f}"]
+    if has_left_out:
+      cells.append(str(found["left_out"]))
     rows.append(cells)
   return summary.markdown(head, rows)

@@ -91,6 +91,11 @@ def check_on_device(run: experiment_lib.Run) -> None:
     " start: train it by itself",
   )
   settings.require(
+    not run.warm_start.source,
+    f"config.warm_start.source is {run.warm_start.source!r}, but runs in"
+    " lockstep make a warm start of their own for each seed: set it to ''",
+  )
+  settings.require(
     not hosts.are_several(),
     f"this is one of {jax.process_count()} processes, and a run in lockstep"
     " has one: start it on a single host",

@@ -6,7 +6,7 @@ which the compiler's own cost analysis does not do. Matrix products stand for
 all computation, and what they read and write for all memory traffic.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import dataclasses
 import functools
 import math
@@ -106,16 +106,26 @@ def counted(text: str) -> Costs:
   return dataclasses.replace(costs(entry), argument_bytes=arguments)
 
 
+def product_flops(x: Instruction, found: Mapping[str, Instruction]) -> float:
+  """Of a matrix product, two for each multiplication.
+
+  Args:
+    x: of the opcode "dot".
+    found: instructions of the computation that it is in, by name.
+  """
+  dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", x.rest)
+  shape = hlo_text.shape(found[x.operands[0]].type)
+  inner = [shape[int(i)] for i in dims[1].split(",") if i] if dims else []
+  return 2.0 * math.prod(hlo_text.shape(x.type)) * math.prod(inner)
+
+
 def _own(x: Instruction, computations, found, readers) -> Costs:
   """Of an instruction without what it calls."""
   if x.opcode == "dot":
-    left, right = (found[name].type for name in x.operands)
-    dims = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", x.rest)
-    shape = hlo_text.shape(left)
-    inner = [shape[int(i)] for i in dims[1].split(",") if i] if dims else []
+    types = [*(found[name].type for name in x.operands), x.type]
     return Costs(
-      flops=2.0 * math.prod(hlo_text.shape(x.type)) * math.prod(inner),
-      product_bytes=float(sum(map(hlo_text.num_bytes, (left, right, x.type)))),
+      flops=product_flops(x, found),
+      product_bytes=float(sum(map(hlo_text.num_bytes, types))),
     )
   kind = x.opcode.removesuffix("-start")
   if kind in _TRANSFERS:
@@ -160,10 +170,16 @@ def _calls(x: Instruction, computations, found) -> Iterator[tuple[str, int]]:
   if x.opcode == "while":
     rounds = _rounds(x, computations, found)
     yield _called(x, "body"), 1 if rounds is None else rounds
-  elif x.opcode in ("call", "fusion", "async-start"):
-    called = re.search(r"(?:calls|to_apply)=%?([\w.\-]+)", x.rest)
-    if called:
-      yield called[1], 1
+  elif called := called_by(x):
+    yield called, 1
+
+
+def called_by(x: Instruction) -> str | None:
+  """The computation that an instruction runs once, if it is such a one."""
+  if x.opcode not in ("call", "fusion", "async-start"):
+    return None
+  called = re.search(r"(?:calls|to_apply)=%?([\w.\-]+)", x.rest)
+  return called[1] if called else None
 
 
 def _branches(x: Instruction) -> list[str]:

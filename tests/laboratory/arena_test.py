@@ -47,3 +47,12 @@ def test_the_table_shows_differences_to_the_first():
   assert a.startswith("| a | 0.875 | 1.5 [")
   assert b.startswith("| b | 1.000 (+0.125 [")
   assert a.endswith("| 250 | 3 |")
+
+
+def test_the_table_says_where_updates_were_left_out():
+  curves = [_curves("a", [100.0, 400.0]), _curves("b", [200.0, 200.0])]
+  assert "left out" not in arena.table(arena.compared(curves))
+  curves[1] = curves[1]._replace(left_out=3)
+  head, _, a, b = arena.table(arena.compared(curves)).splitlines()
+  assert head.endswith("| steps with an update left out |")
+  assert a.endswith("| 0 |") and b.endswith("| 3 |")

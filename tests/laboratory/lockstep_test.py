@@ -206,6 +206,9 @@ def test_what_needs_the_host_is_refused():
   texts = dataclasses.replace(run.data, verifier="math")
   with pytest.raises(errors.UserError, match="'math', which judges texts"):
     lockstep.check_on_device(dataclasses.replace(run, data=texts))
+  warm_start = dataclasses.replace(run.warm_start, source="runs/other")
+  with pytest.raises(errors.UserError, match="warm_start.source is 'runs/oth"):
+    lockstep.check_on_device(dataclasses.replace(run, warm_start=warm_start))
 
 
 def test_a_number_that_the_code_decides_by_is_refused(task_of):
