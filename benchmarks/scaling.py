@@ -107,12 +107,12 @@ def programs(size: workload.Size, dtype: str) -> dict[str, Callable[[], Any]]:
   compiled = ours.programs(size, experiment)
   state = ours.fresh_state(experiment)
   prompts, step = ours.prompt_batch(size, 0), np.int32(0)
-  rollouts, _ = compiled.judge(compiled.sample(state.params, prompts, step))
+  rollouts, _ = compiled.judge(compiled.sample(state.params, step, prompts))
   # The step takes the state's memory and gives the next one.
   held = [state]
 
   def generate():
-    return compiled.sample(held[0].params, prompts, step)
+    return compiled.sample(held[0].params, step, prompts)
 
   def update():
     held[0], metrics = compiled.train_step(held[0], rollouts)

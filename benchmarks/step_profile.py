@@ -18,6 +18,7 @@ read of one core.
 import argparse
 import collections
 from collections.abc import Iterable
+import dataclasses
 import gzip
 import json
 import pathlib
@@ -155,14 +156,16 @@ def summed(
 
 def measure(size: workload.Size, steps: int) -> dict[str, Program]:
   """The programs of some steps, after three that compile and settle."""
-  found = lab_runs.experiment(size, 0)
-  run = found.run
+  experiment = lab_runs.experiment(size, 0)
+  # What is looked at is one sampler, not several at once.
+  run = dataclasses.replace(experiment.run, sampling_threads=1)
+  experiment = experiment._replace(run=run)
   with tempfile.TemporaryDirectory() as folder:
     task = tasks.load_task(
       run.data, run.rollout.completion_tokens, pathlib.Path(folder)
     )
   programs = programs_lib.make_programs(
-    found, task, sharding.make_mesh(run.mesh)
+    experiment, task, sharding.make_mesh(run.mesh)
   )
   calls = tracing.trace(programs)
   texts = {

@@ -64,6 +64,10 @@ class Run:
   evaluation: evaluation.EvaluationConfig
   checkpoint: checkpoints.CheckpointConfig
   mesh: sharding.MeshConfig
+  # Programs that sample at once where the mesh is one CPU, each for some of the
+  # prompts: a program decodes on one core. With rollout.slots or
+  # rollout.rows_per_pass, which count the rows of a program, there is one.
+  sampling_threads: int = 2
   # Weights to start from, where it is not with fresh ones.
   pretrained: pretrained_lib.PretrainedConfig | None = None
   # Processes that judge texts, where config.data.verifier reads them.
@@ -186,6 +190,7 @@ def _check_run(run: Run, problems: settings.Problems) -> None:
     "seed": run.seed + 1,
     "num_steps": run.num_steps,
     "prompts_per_step": run.prompts_per_step,
+    "sampling_threads": run.sampling_threads,
     "rollout.num_generations": run.rollout.num_generations,
     "rollout.completion_tokens": run.rollout.completion_tokens,
     "data.prompt_tokens": run.data.prompt_tokens,

@@ -19,6 +19,7 @@ from rlvr_jax import sharding
 from rlvr_jax.data import prompts as prompts_lib
 from rlvr_jax.data import tasks
 from rlvr_jax.models import transformer
+from rlvr_jax.rollouts import threads
 from rlvr_jax.soundness import consistency
 
 
@@ -136,16 +137,27 @@ def make_programs(
       donate_argnums=0,
     )
 
+  outcomes = None
+  if verify:
+    outcomes = jax.jit(
+      lambda rollouts: rewards.device_outcomes(rollouts, verify),
+      in_shardings=rows,
+      out_shardings=whole,
+    )
+  judge = outcomes or judge_texts
+  num_threads = threads.number(run.sampling_threads, run.rollout, mesh)
+
   def judged(piece: pieces_lib.Judged, inputs, out):
-    """Samples, judges and sums up; in one program, if all is on device."""
-    if verify:
+    """Samples, judges and sums up; in one program, if nothing parts them."""
+    if verify and num_threads == 1:
       return jax.jit(piece.by(verify), in_shardings=inputs, out_shardings=out)
     sample = jax.jit(piece.sample, in_shardings=inputs, out_shardings=rows)
+    sample = threads.on_cores(sample, num_threads)
     finish = jax.jit(piece.finish, in_shardings=rows, out_shardings=out)
 
     def run_all(*x):
       rollouts = sample(*x)
-      return finish(rollouts, judge_texts(rollouts))
+      return finish(rollouts, judge(rollouts))
 
     return run_all
 
@@ -209,12 +221,7 @@ def make_programs(
     train_step=compiled_update(phase, pieces.train_step),
     take=picks(prompts_lib.take),
     decode=judged(pieces.decode, (params, rows), whole),
-    outcomes=verify
-    and jax.jit(
-      lambda rollouts: rewards.device_outcomes(rollouts, verify),
-      in_shardings=rows,
-      out_shardings=whole,
-    ),
+    outcomes=outcomes,
     layout_gaps=jax.jit(
       functools.partial(
         consistency.layout_gaps,

@@ -28,6 +28,7 @@ def _programs(data_dir: pathlib.Path, devices: int):
   run = dataclasses.replace(
     experiment.run,
     mesh=sharding.MeshConfig(data=devices),
+    sampling_threads=1,
     # A loop over passes takes its time to compile.
     updates=dataclasses.replace(experiment.run.updates, num_micro_batches=1),
   )

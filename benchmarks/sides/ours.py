@@ -26,11 +26,13 @@ from rlvr_jax import keys
 from rlvr_jax import optimizers
 from rlvr_jax import records
 from rlvr_jax import rewards
+from rlvr_jax import sharding
 from rlvr_jax import state as state_lib
 from rlvr_jax import update
 from rlvr_jax.models import transformer
 from rlvr_jax.rewards import verdicts
 from rlvr_jax.rollouts import sampler
+from rlvr_jax.rollouts import threads
 
 # Layers beyond this are compiled as one.
 _UNROLLED_LAYERS = 16
@@ -42,7 +44,7 @@ class Programs(NamedTuple):
   """What a step calls, compiled on first use.
 
   Attributes:
-    sample: (params, PromptBatch, step) -> rollouts.
+    sample: (params, step, PromptBatch) -> rollouts.
     judge: rollouts -> (judged rollouts, metrics).
     train_step: (state, rollouts) -> (state, metrics); donates state.
   """
@@ -174,7 +176,7 @@ def programs(
   run, method, _ = experiment
   verify = verifier(size)
 
-  def sample_step(params, prompts, step):
+  def sample_step(params, step, prompts):
     return sample(experiment, run.rollout, params, prompts, step=step)
 
   def judge(rollouts):
@@ -189,8 +191,11 @@ def programs(
     config=run.updates,
     temperature=run.rollout.temperature,
   )
+  number = threads.number(
+    run.sampling_threads, run.rollout, sharding.make_mesh(run.mesh)
+  )
   return Programs(
-    sample=jax.jit(sample_step),
+    sample=threads.on_cores(jax.jit(sample_step), number),
     judge=jax.jit(judge),
     train_step=jax.jit(train_step, donate_argnums=0),
   )
@@ -237,7 +242,7 @@ def run_steps(
       with clock.span("generate"):
         rollouts = jax.block_until_ready(
           compiled.sample(
-            state.params, prompt_batch(size, step), jnp.asarray(step, jnp.int32)
+            state.params, jnp.asarray(step, jnp.int32), prompt_batch(size, step)
           )
         )
       rollouts, judged = jax.block_until_ready(compiled.judge(rollouts))
