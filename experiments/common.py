@@ -369,4 +369,5 @@ def _everyday() -> ml_collections.ConfigDict:
   config.boards = dict(tensorboard=False, wandb_project="")
   config.report = dict(token_prompts=2)
   config.mesh = dict(data=1, fsdp=1, tensor=1)
+  config.sampling_threads = 2  # ours
   return config

@@ -60,6 +60,7 @@ _BAD = [
   ("rollout.temperature", 0.0, "config.rollout.temperature is 0.0"),
   ("rollout.temperature", -1.0, "config.rollout.temperature is -1.0"),
   ("rollout.slots", -1, "config.rollout.slots is -1"),
+  ("sampling_threads", 0, "config.sampling_threads is 0"),
   ("rollout.rows_per_pass", -8, "config.rollout.rows_per_pass is -8"),
   ("data.prompt_tokens", 0, "config.data.prompt_tokens is 0"),
   ("evaluation.every_steps", 0, "config.evaluation.every_steps is 0"),
