@@ -145,7 +145,7 @@ def make_programs(
       out_shardings=whole,
     )
   judge = outcomes or judge_texts
-  num_threads = threads.number(run.sampling_threads, run.rollout, mesh)
+  num_threads = threads.num_threads(run.sampling_threads, run.rollout, mesh)
 
   def judged(piece: pieces_lib.Judged, inputs, out):
     """Samples, judges and sums up; in one program, if nothing parts them."""

@@ -191,7 +191,7 @@ def programs(
     config=run.updates,
     temperature=run.rollout.temperature,
   )
-  number = threads.number(
+  number = threads.num_threads(
     run.sampling_threads, run.rollout, sharding.make_mesh(run.mesh)
   )
   return Programs(

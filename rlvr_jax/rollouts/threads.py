@@ -18,7 +18,7 @@ from rlvr_jax.rollouts import sampler
 Sample = Callable[..., records.RolloutBatch]
 
 
-def number(
+def num_threads(
   wanted: int, config: sampler.SamplerConfig, mesh: jax.sharding.Mesh
 ) -> int:
   """Of threads that sample; 1 except on a single CPU.
