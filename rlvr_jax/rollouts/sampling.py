@@ -135,19 +135,9 @@ def _likeliest(blocks: jax.Array, peaks: jax.Array) -> jax.Array:
 
   `peaks` f32[B, blocks] are the largest of each block.
   """
-  largest = lambda x: _first(x == jnp.max(x, axis=1, keepdims=True))
-  block = largest(peaks)
-  return block * blocks.shape[2] + largest(_row(blocks, block))
-
-
-def _first(found: jax.Array) -> jax.Array:
-  """i32[B], the first true entry of each row of bool[B, n]; else the last.
-
-  A minimum takes a fifth of the time that `argmax` takes on a CPU.
-  """
-  last = found.shape[1] - 1
-  places = jnp.arange(last + 1, dtype=jnp.int32)
-  return jnp.min(jnp.where(found, places, last), axis=1)
+  block = jnp.argmax(peaks, axis=1).astype(jnp.int32)
+  entry = jnp.argmax(_row(blocks, block), axis=1).astype(jnp.int32)
+  return block * blocks.shape[2] + entry
 
 
 def _row(x: jax.Array, index: jax.Array) -> jax.Array:
@@ -173,7 +163,7 @@ def _inverted(
   # cumulative weight counts as 0, so such an entry can never be the first.
   cumulative = jnp.where(weights > 0, jnp.cumsum(weights, axis=1), 0.0)
   share = uniforms * jnp.max(cumulative, axis=1)
-  index = _first(cumulative > share[:, None])
+  index = jnp.argmax(cumulative > share[:, None], axis=1).astype(jnp.int32)
   own = _row(weights, index)
   inside = 1.0 - (_row(cumulative, index) - share) / own
   return index, jnp.clip(inside, 0.0, _BELOW_ONE)
