@@ -354,23 +354,48 @@ class Transformer(nn.Module):
 def gathered(model: Transformer, params: Any) -> tuple[Transformer, Any]:
   """A model and its parameters for a loop that uses each of them many times.
 
-  Where a mesh splits them along the width, the layers would gather each of them
-  at every use: these are gathered once, in the dtype that is computed with.
+  The layers would cast them at every use, and gather them where a mesh splits
+  them along the width: these are cast and gathered once.
   """
-  partition = model.partition
-  if not partition or partition.num_param_parts == 1:
+  config, partition = model.config, model.partition
+  is_split = partition is not None and partition.num_param_parts > 1
+  if config.dtype == "float32" and not is_split:
     return model, params
-  init = functools.partial(init_params, model.config, jax.random.key(0))
+  init = functools.partial(init_params, config, jax.random.key(0))
 
   def whole(axes, x: jax.Array) -> jax.Array:
     if "embed" not in axes:
       return x
-    x = x.astype(model.config.dtype)
-    return ops.gathered(x, partition, _feature_axis(axes))
+    return ops.gathered(x.astype(config.dtype), partition, _feature_axis(axes))
 
+  if is_split:
+    model = model.clone(partition=dataclasses.replace(partition, params=None))
   axes = nn.get_partition_spec(jax.eval_shape(init))
-  without = dataclasses.replace(partition, params=None)
-  return model.clone(partition=without), jax.tree.map(whole, axes, params)
+  return model, jax.tree.map(whole, axes, params)
+
+
+def unrolled(model: Transformer, params: Any) -> tuple[Transformer, Any]:
+  """The same model with its layers side by side, for a loop around them all.
+
+  A scan takes every layer's parameters, keys and values out of their stacks,
+  and puts the keys and values into new ones. Within a decoding loop that would
+  copy the whole cache at every step.
+  """
+  config = model.config
+  if not config.scan_layers:
+    return model, params
+  config = dataclasses.replace(config, scan_layers=False, remat="none")
+  return model.clone(config=config), side_by_side(params, config.num_layers)
+
+
+def side_by_side(params: dict[str, Any], num_layers: int) -> dict[str, Any]:
+  """Parameters of unrolled layers out of those of scanned ones."""
+  stacked = params["layers"]
+  layers = {
+    f"layers_{i}": jax.tree.map(lambda x, i=i: x[i], stacked)
+    for i in range(num_layers)
+  }
+  return {name: x for name, x in params.items() if name != "layers"} | layers
 
 
 def init_params(config: configs.ModelConfig, key: jax.Array) -> Any:

@@ -155,7 +155,7 @@ def generate(
     sample_index=jnp.arange(num_rows, dtype=jnp.int32) % samples,
     temperature=jnp.broadcast_to(jnp.asarray(temperature), (num_rows,)),
   )
-  model, params = transformer.gathered(model, params)
+  model, params = transformer.gathered(*transformer.unrolled(model, params))
   partition = model.partition
   spread = partition and partition.num_row_parts > 1
   if spread and partition.divides(num_prompts):

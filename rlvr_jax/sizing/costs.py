@@ -94,8 +94,8 @@ def counted(text: str) -> Costs:
       for called, times in _calls(x, computations, by_name):
         total += costs(called).times(times)
       if x.opcode == "conditional":
-        branches = [costs(name) for name in _branches(x)]
-        total += max(branches, key=lambda c: c.flops, default=Costs())
+        of_branches = [costs(name) for name in branches(x)]
+        total += max(of_branches, key=lambda c: c.flops, default=Costs())
     return total
 
   arguments = sum(
@@ -182,7 +182,8 @@ def called_by(x: Instruction) -> str | None:
   return called[1] if called else None
 
 
-def _branches(x: Instruction) -> list[str]:
+def branches(x: Instruction) -> list[str]:
+  """The computations of which a conditional runs one."""
   found = re.search(r"branch_computations=\{([^}]*)\}", x.rest)
   if found:
     return [name.strip().lstrip("%") for name in found[1].split(",")]

@@ -48,11 +48,11 @@ def read(text: str) -> tuple[dict[str, list[Instruction]], str]:
     assigned = _ASSIGNED.match(line)
     if assigned and current is not None:
       found = _instruction(assigned[1], line[assigned.end() :])
-      current += [*_elements(found, current), found]
+      current += [*_named_elements(found, current), found]
   return computations, entry
 
 
-def _elements(
+def _named_elements(
   read: Instruction, before: list[Instruction]
 ) -> Iterator[Instruction]:
   """Elements of tuples that an instruction names as %tuple#2, as of jax 0.11.
@@ -63,8 +63,7 @@ def _elements(
   for name in dict.fromkeys(read.operands):
     base, mark, place = name.partition("#")
     if mark and name not in types and base in types:
-      kinds = _split(types[base].strip()[1:-1])
-      kind = re.sub(r"/\*.*?\*/", "", kinds[int(place)]).strip()
+      kind = elements(types[base])[int(place)]
       yield Instruction(
         name, kind, "get-tuple-element", (base,), f"), index={place}"
       )
@@ -101,6 +100,12 @@ def _split(text: str) -> list[str]:
       parts.append(text[start:place])
       start = place + 1
   return [*parts, text[start:]] if text.strip() else []
+
+
+def elements(of: str) -> list[str]:
+  """The types in a tuple's: f32[8] and s32[] of (f32[8], s32[])."""
+  kinds = _split(of.strip()[1:-1])
+  return [re.sub(r"/\*.*?\*/", "", x).strip() for x in kinds]
 
 
 _ARRAY = re.compile(r"([a-z]+[0-9]*\w*)\[([\d,]*)\]")

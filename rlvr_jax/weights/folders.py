@@ -151,10 +151,7 @@ def _read_imported(folder, config, like) -> Any:
     params = saved.restore_part(0, "params", stacked)
   if config.scan_layers:
     return params
-  layers = params.pop("layers")
-  for i in range(config.num_layers):
-    params[f"layers_{i}"] = jax.tree.map(lambda x, i=i: x[i], layers)
-  return params
+  return transformer.side_by_side(params, config.num_layers)
 
 
 def _stacked(where: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
