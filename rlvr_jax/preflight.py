@@ -32,7 +32,6 @@ from typing import Any
 
 from absl import flags
 import jax
-from jax.experimental import topologies
 import jax.numpy as jnp
 
 from rlvr_jax import errors
@@ -48,6 +47,7 @@ from rlvr_jax.sizing import chips
 from rlvr_jax.sizing import fitting
 from rlvr_jax.sizing import planning
 from rlvr_jax.sizing import plans as plans_lib
+from rlvr_jax.sizing import targets
 
 _CONFIG = launch.define_config_flag()
 _TOPOLOGY = flags.DEFINE_string(
@@ -75,34 +75,6 @@ _PROGRAM = flags.DEFINE_string(
 STATUS_DOES_NOT_FIT = 1
 # What a step calls once and that takes neither time nor memory.
 _SMALL = ("plan", "pool")
-
-
-def devices_of(topology: str) -> list[jax.Device]:
-  """The devices of a topology's name.
-
-  Raises:
-    errors.UserError: if there is no such topology, or no compiler for TPUs.
-  """
-  # The compiler asks a TPU machine's services for what is not to be found here.
-  os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-  os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-  # Several may compile at a time: none of them takes a TPU.
-  os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
-  try:
-    found = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-  except Exception as error:
-    text = str(error).splitlines()[0]
-    if "libtpu" in text.lower() or "tpu' backend" in text:
-      raise errors.UserError(
-        f"--topology is {topology!r}, but the compiler for TPUs is missing"
-        f' ({text}): pip install "jax[tpu]"'
-      ) from error
-    raise errors.UserError(
-      f"--topology is {topology!r}, which the compiler does not know ({text}):"
-      " name a generation and its chips along each axis, such as v5e:4x4,"
-      " v6e:8x8, v5p:4x4x4 or tpu7x:2x2x1"
-    ) from error
-  return list(found.devices)
 
 
 def calls(
@@ -243,7 +215,8 @@ def main() -> None:
     jax.config.update("jax_platforms", "cpu")
     # A program for devices that are not there is not read back from disk.
     jax.config.update("jax_enable_compilation_cache", False)
-  devices = devices_of(_TOPOLOGY.value) if _TOPOLOGY.value else jax.devices()
+  topology = _TOPOLOGY.value
+  devices = targets.devices_of(topology) if topology else jax.devices()
   mesh = sharding.make_mesh(run.mesh, devices)
   if _PROGRAM.value:
     _write_plan(experiment, mesh)

@@ -1,5 +1,6 @@
-"""The TPU kernels compile for real chips, which no chip is needed for."""
+"""The kernels compile for real chips, which no chip is needed for."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -7,18 +8,21 @@ import sys
 
 import pytest
 
+from rlvr_jax.sizing import targets
+
 # In a process of its own: the variables count before jax is imported.
 _COMMON = """
 import json
 import sys
 
 import jax
-from jax.experimental import topologies
 import jax.numpy as jnp
+
+from rlvr_jax.sizing import targets
 
 
 def report(function, arguments, gradient_of):
-  place = jax.sharding.SingleDeviceSharding(topology.devices[0])
+  place = jax.sharding.SingleDeviceSharding(targets.devices_of(name)[0])
   inputs = [jax.ShapeDtypeStruct(*x, sharding=place) for x in arguments]
   total = lambda *x: sum(
     jnp.sum(y.astype(jnp.float32)) for y in jax.tree.leaves(function(*x))
@@ -28,22 +32,22 @@ def report(function, arguments, gradient_of):
     compiled = jax.jit(f).lower(*inputs).compile()
     found.append(
       (
-        compiled.as_text().count("tpu_custom_call"),
+        compiled.as_text().count(f'custom_call_target="{kernel}"'),
         compiled.memory_analysis().temp_size_in_bytes,
       )
     )
   print(json.dumps(found))
 
 
-name, *shape = json.loads(sys.argv[1])
-topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
+kernel, name, *shape = json.loads(sys.argv[1])
 """
 _TOKEN_LOGPROBS = """
-from rlvr_jax.kernels.token_logprobs import pallas_tpu
+from rlvr_jax.kernels.token_logprobs import pallas_gpu, pallas_tpu
 
+implementation = pallas_tpu if kernel.startswith("tpu") else pallas_gpu
 rows, width, vocab, dtype = shape
 report(
-  lambda *x: pallas_tpu.token_logprobs(*x, jnp.float32(0.7)),
+  lambda *x: implementation.token_logprobs(*x, jnp.float32(0.7)),
   [((rows, width), dtype), ((width, vocab), dtype), ((rows,), "int32")],
   (0, 1),
 )
@@ -63,16 +67,20 @@ report(
 
 def _compiled(program, topology, shape):
   """(kernels, temporary bytes) of the forward pass and of the gradient."""
-  pytest.importorskip("libtpu")
+  kernel = "tpu_custom_call"
+  if topology in targets.GPUS:
+    kernel = "__gpu$xla.gpu.triton"
+    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
+    if not any(map(importlib.util.find_spec, plugins)):
+      pytest.skip("no compiler for GPUs")
+  else:
+    pytest.importorskip("libtpu")
   done = subprocess.run(
-    [sys.executable, "-c", _COMMON + program, json.dumps([topology, *shape])],
-    env={
-      **os.environ,
-      "JAX_PLATFORMS": "cpu",
-      "TPU_SKIP_MDS_QUERY": "1",
-      "TPU_WORKER_HOSTNAMES": "localhost",
-      "XLA_FLAGS": "",
-    },
+    [
+      *(sys.executable, "-c", _COMMON + program),
+      json.dumps([kernel, topology, *shape]),
+    ],
+    env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
     capture_output=True,
     text=True,
     check=False,
@@ -89,6 +97,9 @@ def _compiled(program, topology, shape):
     ("v6e:2x2", (2048, 1024, 151936, "bfloat16")),
     ("v5e:2x2", (1000, 5120, 32000, "bfloat16")),
     ("v5e:2x2", (3000, 896, 32000, "float32")),
+    ("h100", (2048, 1024, 151936, "bfloat16")),
+    ("h200", (3000, 5120, 32000, "bfloat16")),
+    ("a100", (1000, 896, 32000, "float32")),
   ],
 )
 def test_kernels_compile_and_hold_no_full_logits(topology, shape):
