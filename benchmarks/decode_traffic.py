@@ -6,11 +6,12 @@ Compiles our sampler for an accelerator that need not be there, and counts what
 each of its decoding loops reads and writes a step (`traffic`). Decoding is
 bound by memory, so this is what its speed at best depends on. The least is
 every parameter once, in the type that is computed with, and every key and value
-of the loop's cache and of the prompts once. A loop decodes all completions; the
-first ones have a cache for as many tokens as they reach.
+of the loop's cache and of the prompts once. Without --slots a loop decodes all
+completions, and the first ones have a cache for as many tokens as they reach.
 """
 
 import argparse
+import dataclasses
 import functools
 from typing import Any
 
@@ -30,41 +31,47 @@ from rlvr_jax.sizing import hlo_text
 from rlvr_jax.sizing import targets
 
 
-def compiled(size: workload.Size, dtype: str, device: jax.Device) -> str:
+def compiled(
+  size: workload.Size, dtype: str, device: jax.Device, slots: int = 0
+) -> str:
   """Text of the sampler's program for a device."""
   experiment = ours.experiment(size, dtype, remat="full")
   place = jax.sharding.SingleDeviceSharding(device)
   params = jax.eval_shape(lambda: ours.fresh_state(experiment).params)
   prompts = jax.eval_shape(lambda: ours.prompt_batch(size, 0))
-  sample = functools.partial(ours.sample, experiment, experiment.run.rollout)
+  rollout = dataclasses.replace(experiment.run.rollout, slots=slots)
+  sample = functools.partial(ours.sample, experiment, rollout)
   jitted = jax.jit(sample, in_shardings=place, out_shardings=place)
   return jitted.lower(params, prompts).compile().as_text()
 
 
-def least_bytes(size: workload.Size, dtype: str, capacity: int) -> float:
+def least_bytes(
+  size: workload.Size, dtype: str, stage: slots_lib.Stage
+) -> float:
   """That a step of a loop has to move.
 
   Args:
     size: of model and step.
     dtype: of parameters, keys and values.
-    capacity: tokens that a completion's cache has room for.
+    stage: how many completions the loop decodes, and how long their cache is.
   """
   parameters = size.layers * size.layer_matrix_parameters
   parameters += size.vocab * size.width
-  tokens = size.sequences * capacity + size.prompts * size.prompt_tokens
+  tokens = stage.num_slots * stage.capacity
+  tokens += min(stage.num_slots, size.prompts) * size.prompt_tokens
   cached = 2 * size.layers * size.kv_heads * size.head_dim * tokens
   return float((parameters + cached) * jnp.dtype(dtype).itemsize)
 
 
 def results(
-  size: workload.Size, dtype: str, device: jax.Device
+  size: workload.Size, dtype: str, device: jax.Device, slots: int = 0
 ) -> list[dict[str, Any]]:
   """Of each decoding loop, in their order."""
-  text = compiled(size, dtype, device)
+  text = compiled(size, dtype, device, slots)
   computations, entry = hlo_text.read(text)
   moved = traffic.of_loops(text)
   stages = slots_lib.stages(
-    size.sequences, size.sequences, size.completion_tokens
+    size.sequences, slots or size.sequences, size.completion_tokens
   )
   in_order = [
     moved[traffic.body(x)] for x in computations[entry] if x.opcode == "while"
@@ -74,9 +81,10 @@ def results(
   steps = [x for x in in_order if x in largest]
   return [
     {
+      "completions": stage.num_slots,
       "capacity": stage.capacity,
       "bytes": found,
-      "least_bytes": least_bytes(size, dtype, stage.capacity),
+      "least_bytes": least_bytes(size, dtype, stage),
     }
     for stage, found in zip(stages, steps, strict=True)
   ]
@@ -86,13 +94,13 @@ def table(found: list[dict[str, Any]], chip: chips.Chip | None) -> str:
   """The loops as Markdown."""
   rows = []
   for x in found:
-    row = [str(x["capacity"])]
+    row = [str(x["completions"]), str(x["capacity"])]
     row += [f"{x[name] / 1e9:.2f}" for name in ("bytes", "least_bytes")]
     row += [f"{x['bytes'] / x['least_bytes']:.2f}"]
     secs = x["bytes"] / (chip.memory_gb_per_sec * 1e9) if chip else None
     rows.append(row + [f"{1e3 * secs:.1f}" if secs else ""])
-  head = ["tokens of the cache", "GB a step", "least", "ratio", "ms at best"]
-  return summary.markdown(head, rows)
+  head = ["completions", "tokens of the cache", "GB a step", "least", "ratio"]
+  return summary.markdown([*head, "ms at best"], rows)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -103,6 +111,9 @@ def arguments() -> argparse.ArgumentParser:
   flags.add_argument("--size", choices=list(workload.SIZES), default="L")
   flags.add_argument("--topology", default="v5p:2x2x1")
   flags.add_argument("--dtype", default="bfloat16", help="computed with")
+  flags.add_argument(
+    "--slots", type=int, default=0, help="completions at a time (all)"
+  )
   return flags
 
 
@@ -111,7 +122,8 @@ def main() -> None:
   args = arguments().parse_args()
   started = machine.look()
   device = targets.devices_of(args.topology)[0]
-  found = results(workload.SIZES[args.size], args.dtype, device)
+  size = workload.SIZES[args.size]
+  found = results(size, args.dtype, device, args.slots)
   print(table(found, chips.CHIPS.get(device.device_kind)))
   report = measurement.record(args, started, loops=found)
   report["compiled_for"] = device.device_kind

@@ -123,7 +123,6 @@ def attend(
   mask: jax.Array,
   prefix: KeyValues | None = None,
   prefix_mask: jax.Array | None = None,
-  prefix_rows: jax.Array | None = None,
 ) -> jax.Array:
   """Softmax attention over [shared prefix | own keys].
 
@@ -139,8 +138,6 @@ def attend(
       b // (B // G).
     prefix_mask: bool[G, P], every query sees every true key; or
       bool[B, T, P], where a query sees one.
-    prefix_rows: i32[B], the prompt of each row, where rows of a prompt do not
-      lie together; each then reads a copy, made for this call alone.
 
   Returns:
     float[B, T, N, H].
@@ -150,10 +147,6 @@ def attend(
   by_head = lambda mask: jnp.tile(mask, (1, repeats, 1))[:, None]
   scores = _scores(grouped, own.keys, by_head(mask))
   peak = jnp.max(scores, axis=-1, keepdims=True)
-  if prefix_rows is not None:
-    prefix = jax.tree.map(lambda x: x[prefix_rows], prefix)
-    if prefix_mask.ndim == 2:
-      prefix_mask = prefix_mask[prefix_rows]
   if prefix is not None:
     num_prompts, num_rows = prefix.keys.shape[0], grouped.shape[0]
     if prefix_mask.ndim == 2:

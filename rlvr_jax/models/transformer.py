@@ -139,7 +139,7 @@ class Attention(nn.Module):
       mixed = self._attend_in_order(queries, own, view, slides, prefix)
     else:
       mixed = attention.attend(
-        queries, own, view.mask, prefix, view.prefix_mask, view.prefix_rows
+        queries, own, view.mask, prefix, view.prefix_mask
       )
     out = Linear(
       config.width,
@@ -282,12 +282,11 @@ class Transformer(nn.Module):
     tokens: jax.Array,
     positions: jax.Array,
     mask: jax.Array | None = None,
-    prefix: cache_lib.Cache = None,
+    prefix: Any = None,
     prefix_mask: jax.Array | None = None,
-    prefix_rows: jax.Array | None = None,
-    cache: cache_lib.Cache = None,
+    cache: cache_lib.Cache | None = None,
     index: jax.Array | int = 0,
-  ) -> tuple[jax.Array, cache_lib.Cache]:
+  ) -> tuple[jax.Array, Any]:
     """Runs the stack.
 
     Args:
@@ -298,14 +297,14 @@ class Transformer(nn.Module):
         broadcastable to [B, T, S], the slots that each query sees.
       prefix: keys and values of prompts, shared by B // G rows each.
       prefix_mask: bool[G, P], real prompt tokens.
-      prefix_rows: i32[B], the prompt of each row, where rows of a prompt do
-        not lie together.
-      cache: own keys and values of capacity S; the new ones are written from
-        `index` on. A ring: what lies S - 1 slots back follows `index`.
+      cache: own keys and values of capacity S, of layers that are not scanned;
+        the new ones are written from `index` on. A ring: what lies S - 1 slots
+        back follows `index`.
       index: first cache slot to write.
 
     Returns:
-      float[B, T, D] after the final norm, and the own keys and values.
+      float[B, T, D] after the final norm, and the own keys and values: of each
+      layer, or of scanned layers one `KeyValues` with an axis for them.
     """
     config = self.config
     x = self._embed(tokens)
@@ -314,7 +313,6 @@ class Transformer(nn.Module):
       positions,
       mask,
       prefix_mask,
-      prefix_rows,
       None if cache is None else index,
     )
     if config.scan_layers:
@@ -322,7 +320,7 @@ class Transformer(nn.Module):
       if sliding:
         layers = jnp.arange(config.num_layers)
         slides = jnp.isin(layers, jnp.array(config.sliding_layers))
-      x, own = self.layers(x, prefix, cache, slides, full, sliding, index)
+      x, own = self.layers(x, prefix, None, slides, full, sliding, index)
     else:
       per_layer = []
       for layer, block in enumerate(self.layers):

@@ -16,8 +16,6 @@ class View:
     angles: of the queries' and own keys' rotation, f32[B, T, H / 2] twice.
     mask: bool, broadcastable to [B, T, S], over own keys.
     prefix_mask: bool[G, P] or bool[B, T, P], over a shared prefix.
-    prefix_rows: i32[B], which prefix each row has, where it is not one in
-      turn.
     is_real: bool[B, P + T], tokens of prefix and own, where each query sees
       those up to its own; None where own keys lie in a cache.
     window: tokens that a query sees; 0 for all.
@@ -26,7 +24,6 @@ class View:
   angles: tuple[jax.Array, jax.Array]
   mask: jax.Array
   prefix_mask: jax.Array | None
-  prefix_rows: jax.Array | None
   is_real: jax.Array | None
   window: int = struct.field(pytree_node=False, default=0)
 
@@ -36,7 +33,6 @@ def of_layers(
   positions: jax.Array,
   mask: jax.Array | None,
   prefix_mask: jax.Array | None = None,
-  prefix_rows: jax.Array | None = None,
   index: jax.Array | int | None = None,
 ) -> tuple[View, View | None]:
   """What full layers see, and sliding ones where there are such.
@@ -47,8 +43,6 @@ def of_layers(
     mask: without a cache bool[B, T], real tokens, None for all of them; with
       one bool, broadcastable to [B, T, S], the slots that each query sees.
     prefix_mask: bool[G, P], real tokens of prompts.
-    prefix_rows: i32[B], the prompt of each row, where rows of a prompt do not
-      lie together.
     index: the cache slot of the first query; None without a cache.
   """
   is_real = None
@@ -64,9 +58,7 @@ def of_layers(
   angles = lambda scaling: attention.rotary_angles(
     positions, config.head_dim, config.rope_base, scaling
   )
-  full = View(
-    angles(config.rope_scaling), mask, prefix_mask, prefix_rows, is_real
-  )
+  full = View(angles(config.rope_scaling), mask, prefix_mask, is_real)
   if not config.sliding_layers:
     return full, None
   # Distances within a row are those of slots: pads lie before all tokens.
@@ -77,14 +69,13 @@ def of_layers(
   seen = near_prefix = None
   if prefix_mask is not None:
     seen, near_prefix = _near_prefix(
-      positions, prefix_mask, prefix_rows, config.sliding_window
+      positions, prefix_mask, config.sliding_window
     )
   scaling = config.rope_scaling if config.scales_sliding_rope else None
   sliding = View(
     angles(scaling),
     near_own,
     near_prefix,
-    prefix_rows,
     is_real,
     config.sliding_window,
   )
@@ -98,13 +89,10 @@ def _each_row(of_prompts: jax.Array, num_rows: int) -> jax.Array:
   return jnp.repeat(of_prompts, num_rows // of_prompts.shape[0], axis=0)
 
 
-def _near_prefix(positions, prefix_mask, prefix_rows, window):
+def _near_prefix(positions, prefix_mask, window):
   """bool[B, T, P] twice: a prompt's tokens, and those within the window."""
   places = jnp.cumsum(prefix_mask, axis=1) - 1
-  if prefix_rows is None:
-    rows = lambda x: _each_row(x, positions.shape[0])[:, None]
-  else:
-    rows = lambda x: x[prefix_rows][:, None]
+  rows = lambda x: _each_row(x, positions.shape[0])[:, None]
   distance = positions[:, :, None] - rows(places)
   seen = jnp.broadcast_to(rows(prefix_mask), distance.shape)
   return seen, seen & (distance < window)

@@ -16,7 +16,6 @@ from rlvr_jax import parts
 from rlvr_jax import records
 from rlvr_jax import settings
 from rlvr_jax.models import cache as cache_lib
-from rlvr_jax.models import configs
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import prefix as prefix_lib
 from rlvr_jax.rollouts import sampling
@@ -98,6 +97,8 @@ class _Loop:
     slots: what is being decoded.
     hidden: float[S, D], what the next token of each slot is drawn from.
     cache: keys and values of the slots.
+    prompts: those of the slots' prompts; None where the slots of a prompt lie
+      together and read them once.
     log: what was drawn.
     slot_steps: i32[], slots times steps taken.
   """
@@ -105,7 +106,8 @@ class _Loop:
   step: jax.Array
   slots: slots_lib.Slots
   hidden: jax.Array
-  cache: Any
+  cache: cache_lib.Cache
+  prompts: cache_lib.Cache | None
   log: _Log
   slot_steps: jax.Array
 
@@ -261,15 +263,20 @@ def _at_once(
       lines, line[None].astype(lines.dtype), (loop.step, 0)
     )
     prompt_of_slot = of_slots(group_ids)
+    prompts, prompt_mask = loop.prompts, prefix.mask
+    if prompts is not None:
+      begins = (ages == 0) & slots_lib.is_active(loop.slots, num_rows)
+      prompts = cache_lib.with_rows(
+        prompts, prefix.cache, prompt_of_slot, begins
+      )
+      prompt_mask = prompt_mask[prompt_of_slot]
     hidden, cache = model.apply(
       {"params": params},
       drawn.tokens[:, None],
       (prefix.lengths[prompt_of_slot] + ages)[:, None],
       slots_lib.own_columns(loop.step, ages, capacity)[:, None],
-      prefix=prefix.cache,
-      prefix_mask=prefix.mask,
-      # With a slot for every row, those of a prompt lie together.
-      prefix_rows=None if num_slots == num_rows else prompt_of_slot,
+      prefix=prefix.cache if prompts is None else prompts,
+      prefix_mask=prompt_mask,
       cache=loop.cache,
       index=loop.step % capacity,
     )
@@ -283,6 +290,7 @@ def _at_once(
       slots=slots,
       hidden=jnp.where(begins[:, None], new, hidden[:, 0]),
       cache=cache,
+      prompts=prompts,
       log=jax.tree.map(write, loop.log, _Log(numbers, ages, drawn)),
       slot_steps=loop.slot_steps + numbers.shape[0],
     )
@@ -304,11 +312,17 @@ def _at_once(
   lines = jnp.zeros((limit, num_slots), jnp.float32)
   nowhere = jnp.full(lines.shape, num_rows, jnp.int32)
   slots = slots_lib.first(num_rows, num_slots)
+  # With a slot for every row, those of a prompt lie together.
+  prompts = None
+  if num_slots < num_rows:
+    prompt_tokens = prefix.mask.shape[1]
+    prompts = cache_lib.empty(model.config, num_slots, prompt_tokens)
   loop = _Loop(
     step=jnp.zeros((), jnp.int32),
     slots=slots,
     hidden=prefix.last_hidden[group_ids[slots.rows]],
     cache=cache_lib.empty(model.config, num_slots, stages[0].capacity),
+    prompts=prompts,
     log=_Log(
       nowhere,
       jnp.zeros_like(nowhere),
@@ -317,16 +331,11 @@ def _at_once(
     slot_steps=jnp.zeros((), jnp.int32),
   )
   for stage in stages:
-    loop = run(_reshaped(model.config, loop, stage, num_rows), stage)
+    loop = run(_reshaped(loop, stage, num_rows), stage)
   return _rollouts(loop, rows, num_tokens, stops, pad_id)
 
 
-def _reshaped(
-  config: configs.ModelConfig,
-  loop: _Loop,
-  stage: slots_lib.Stage,
-  num_rows: int,
-) -> _Loop:
+def _reshaped(loop: _Loop, stage: slots_lib.Stage, num_rows: int) -> _Loop:
   """The loop's carry in the shapes of its next stage."""
   cache = cache_lib.grown(loop.cache, stage.capacity)
   loop = loop.replace(cache=cache)
@@ -338,7 +347,8 @@ def _reshaped(
       rows=loop.slots.rows[kept], ages=loop.slots.ages[kept]
     ),
     hidden=loop.hidden[kept],
-    cache=cache_lib.rows_of(config, loop.cache, kept),
+    cache=cache_lib.rows_of(loop.cache, kept),
+    prompts=cache_lib.rows_of(loop.prompts, kept),
   )
 
 

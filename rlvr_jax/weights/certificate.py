@@ -75,6 +75,7 @@ def logits_by_decoding(
   completions: jax.Array,
 ) -> jax.Array:
   """Logits f32[B, T + 1, V] behind each prompt: read once, then by tokens."""
+  model, params = transformer.unrolled(model, params)
   prefix = prefix_lib.read_prompts(model, params, prompts)
   rows, length = completions.shape
   slots = jnp.arange(length)

@@ -68,22 +68,26 @@ def test_slices_and_updates_count_as_long_as_they_are():
   assert found == {"body": expected, "outer": 6 * expected}
 
 
-@pytest.mark.parametrize("scan_layers", [False, True])
-def test_a_decoding_step_copies_no_cache(scan_layers):
+@pytest.mark.parametrize(
+  ("scan_layers", "slots"), [(False, 0), (True, 0), (True, 8)]
+)
+def test_a_decoding_step_copies_no_cache(scan_layers, slots):
   shape = dict(num_layers=4, head_dim=64, scan_layers=scan_layers)
   model, params = testing.tiny_model(**shape)
-  rows, length = 32, 256
+  num_prompts, prompt_tokens, length = 4, 128, 256
   generate = functools.partial(
     sampler.generate,
     model,
-    config=sampler.SamplerConfig(8, length),
+    config=sampler.SamplerConfig(8, length, slots=slots),
     stop_ids=(testing.EOS,),
     pad_id=testing.PAD,
   )
-  prompts, key = testing.prompt_batch(4, 5), jax.random.key(0)
-  text = jax.jit(generate).lower(params, prompts, key).compile().as_text()
+  prompts = testing.prompt_batch(num_prompts, prompt_tokens)
+  lowered = jax.jit(generate).lower(params, prompts, jax.random.key(0))
   config = model.config
-  of_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim
-  cache = float(of_token * rows * length * 4)
-  most = max(traffic.of_loops(text).values())
-  assert cache < most < 1.5 * cache
+  of_token = 2 * config.num_layers * config.num_kv_heads * config.head_dim * 4
+  own = (slots or 8 * num_prompts) * length
+  # Slots that are refilled have a copy of their prompt each.
+  least = of_token * (own + (slots or num_prompts) * prompt_tokens)
+  most = max(traffic.of_loops(lowered.compile().as_text()).values())
+  assert least < most < 1.5 * least

@@ -51,6 +51,7 @@ def test_cached_decoding_equals_the_full_forward_pass(kind, scan_layers):
   params = _with_biases(params)
   tokens = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
   hidden = testing.hidden_states(model, params, tokens)
+  model, params = transformer.unrolled(model, params)
   cache = cache_lib.empty(model.config, 3, 7)
 
   @jax.jit
@@ -67,6 +68,12 @@ def test_cached_decoding_equals_the_full_forward_pass(kind, scan_layers):
   for t in range(7):
     step, cache = decode(cache, t)
     np.testing.assert_allclose(step[:, 0], hidden[:, t], atol=1e-5)
+
+
+def test_scanned_layers_do_not_decode():
+  config = testing.tiny_config(scan_layers=True)
+  with pytest.raises(ValueError, match="transformer.unrolled"):
+    cache_lib.empty(config, 3, 7)
 
 
 def test_scanned_layers_equal_unrolled_ones():
