@@ -24,7 +24,6 @@ from benchmarks import traffic
 from benchmarks import workload
 from benchmarks.sides import ours
 from rlvr_jax import summary
-from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import slots as slots_lib
 from rlvr_jax.sizing import chips
 from rlvr_jax.sizing import hlo_text

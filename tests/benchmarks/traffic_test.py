@@ -24,13 +24,13 @@ HloModule program
   %stack = f32[6,4,8]{2,1,0} parameter(0)
   %at.1 = s32[] parameter(1)
   %zero.1 = s32[] constant(0)
-  %one = f32[1,4,8]{2,1,0} dynamic-slice(%stack, %at.1, %zero.1, %zero.1), dynamic_slice_sizes={1,4,8}
+  %one = f32[1,4,8]{2,1,0} dynamic-slice(%stack, %at.1, %zero.1, %zero.1)
   %flat = f32[4,8]{1,0} bitcast(%one)
   ROOT %twice = f32[4,8]{1,0} add(%flat, %flat)
 }
 
-%body (carry: (s32[], f32[4,8], f32[6,4,8])) -> (s32[], f32[4,8], f32[6,4,8]) {
-  %carry = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) parameter(0)
+%body (carry: CARRY) -> CARRY {
+  %carry = CARRY parameter(0)
   %i = s32[] get-tuple-element(%carry), index=0
   %x = f32[4,8]{1,0} get-tuple-element(%carry), index=1
   %all = f32[6,4,8]{2,1,0} get-tuple-element(%carry), index=2
@@ -38,24 +38,29 @@ HloModule program
   %x.1 = f32[4,8]{1,0} fusion(%x, %line, %i), kind=kLoop, calls=%update
   %near = f32[4,8]{1,0:T(8,128)S(1)} fusion(%all, %i), kind=kLoop, calls=%row
   %sum = f32[4,8]{1,0} add(%x.1, %near)
-  ROOT %next = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) tuple(%i, %sum, %all)
+  ROOT %next = CARRY tuple(%i, %sum, %all)
 }
 
-%inside (carry.2: (s32[], f32[4,8], f32[6,4,8])) -> pred[] {
-  %carry.2 = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) parameter(0)
+%inside (carry.2: CARRY) -> pred[] {
+  %carry.2 = CARRY parameter(0)
   ROOT %yes = pred[] constant(true)
 }
 
-%outer (carry.3: (s32[], f32[4,8], f32[6,4,8])) -> (s32[], f32[4,8], f32[6,4,8]) {
-  %carry.3 = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) parameter(0)
-  ROOT %loop = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) while(%carry.3), condition=%inside, body=%body, backend_config={"known_trip_count":{"n":"6"}}
+%outer (carry.3: CARRY) -> CARRY {
+  %carry.3 = CARRY parameter(0)
+  ROOT %loop = CARRY while(%carry.3), LOOP=%body, SIX_TIMES
 }
 
-ENTRY %main (start: (s32[], f32[4,8], f32[6,4,8])) -> (s32[], f32[4,8], f32[6,4,8]) {
-  %start = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) parameter(0)
-  ROOT %all.1 = (s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0}) while(%start), condition=%inside, body=%outer
+ENTRY %main (start: CARRY) -> CARRY {
+  %start = CARRY parameter(0)
+  ROOT %all.1 = CARRY while(%start), LOOP=%outer
 }
 """
+_PROGRAM = (
+  _PROGRAM.replace("CARRY", "(s32[], f32[4,8]{1,0}, f32[6,4,8]{2,1,0})")
+  .replace("LOOP=", "condition=%inside, body=")
+  .replace("SIX_TIMES", 'backend_config={"known_trip_count":{"n":"6"}}')
+)
 
 
 def test_slices_and_updates_count_as_long_as_they_are():
