@@ -15,9 +15,14 @@ import jax.numpy as jnp
 
 from rlvr_jax.kernels.token_logprobs import fused
 
-# Blocks of the kernels: with two buffers for each operand they fit into the 16
-# MiB of VMEM that a kernel has by default. # ours
-_ROWS, _COLUMNS, _DEPTH = 512, 1024, 512
+# Blocks of the kernels. Rows of hidden states stay in VMEM while the vocabulary
+# goes by, and a weight that is read is multiplied by all of them: with fewer
+# than 166 (v5p), 240 (v5e), 560 (v6e) rows a chip waits for its memory. # ours
+_ROWS, _COLUMNS, _DEPTH = 1024, 512, 1024
+# Of the rows that stay, fewer where the model is wide; v4 has no room for more.
+_HIDDEN_BYTES = 4 * 2**20
+# Above the 16 MiB that a kernel has by default, which v5p exceeds. # ours
+_VMEM_BYTES = 24 * 2**20
 # Logits of a slice of the vocabulary on the way back. # ours
 _SLICE_LOGITS = 2**25
 
@@ -49,10 +54,10 @@ def passes(
   """The implementation, with blocks of given sizes.
 
   Args:
-    rows: of a block of logits; a multiple of 16.
+    rows: of a block of logits, at most; a multiple of 16.
     columns: of a block of logits; a multiple of 128. Half as many for 32-bit
       operands.
-    depth: of the products that are summed up; a multiple of 128.
+    depth: of the products that are summed up, at most; a multiple of 128.
     slice_logits: logits that the way back holds at a time.
     interpret: runs on any backend, slowly; for tests.
   """
@@ -95,22 +100,22 @@ def _call(
   arrays, since a column of its own takes as much VMEM as 128.
   """
   (num_rows, width), num_columns = hidden.shape, unembedding.shape[1]
-  # A block is whole tiles, or the whole of an array that is smaller.
-  rows, columns, depth = map(min, blocks, (num_rows, num_columns, width))
-  if max(hidden.dtype.itemsize, unembedding.dtype.itemsize) > 2:
-    columns = min(columns, max(128, blocks[1] // 2))
+  rows, columns, depth = _blocks(hidden, unembedding, *blocks)
   per_row = lambda x: pl.BlockSpec((rows, x.shape[1]), lambda i, j, k: (i, 0))
   tile = pl.BlockSpec((rows, columns), lambda i, j, k: (i, j))
   targets, numbers = targets[:, None], jnp.stack(numbers, axis=1)
   return pl.pallas_call(
-    functools.partial(kernel, width=width, num_columns=num_columns),
+    functools.partial(kernel, num_columns=num_columns),
     grid=(
       pl.cdiv(num_rows, rows),
       pl.cdiv(num_columns, columns),
-      pl.cdiv(width, depth),
+      width // depth,
     ),
     in_specs=[
-      pl.BlockSpec((rows, depth), lambda i, j, k: (i, k)),
+      # Once for all columns: a second buffer would save next to nothing.
+      pl.BlockSpec(
+        (rows, width), lambda i, j, k: (i, 0), pipeline_mode=pl.Buffered(1)
+      ),
       pl.BlockSpec((depth, columns), lambda i, j, k: (k, j)),
       per_row(targets),
       per_row(numbers),
@@ -119,11 +124,31 @@ def _call(
     out_shape=out,
     scratch_shapes=[pltpu.VMEM((rows, columns), jnp.float32)],
     compiler_params=pltpu.CompilerParams(
-      dimension_semantics=("parallel", "arbitrary", "arbitrary")
+      dimension_semantics=("parallel", "arbitrary", "arbitrary"),
+      vmem_limit_bytes=_VMEM_BYTES,
     ),
     interpret=interpret,
     name=kernel.__name__.strip("_"),
   )(hidden, unembedding, targets, numbers)
+
+
+def _blocks(hidden, unembedding, rows, columns, depth) -> tuple[int, int, int]:
+  """The blocks for these operands, at most of the sizes given.
+
+  Each is whole tiles, or the whole of an array that is smaller; the depth
+  divides the width.
+  """
+  (num_rows, width), num_columns = hidden.shape, unembedding.shape[1]
+  fit = _HIDDEN_BYTES // (width * hidden.dtype.itemsize) // 128 * 128
+  rows = fused.even_rows(num_rows, min(rows, max(128, fit)))
+  if max(hidden.dtype.itemsize, unembedding.dtype.itemsize) > 2:
+    columns = max(128, columns // 2)
+  divisors = (x for x in range(128, depth + 1, 128) if not width % x)
+  return (
+    min(num_rows, -(-rows // 16) * 16),
+    min(num_columns, columns),
+    max(divisors, default=width),
+  )
 
 
 def _columns_of(numbers, record):
@@ -131,39 +156,33 @@ def _columns_of(numbers, record):
   return record(*[numbers[:, i : i + 1] for i in range(len(record._fields))])
 
 
-def _multiply(hidden_ref, unembedding_ref, total_ref, width):
+def _multiply(hidden_ref, unembedding_ref, total_ref):
   """Adds the product of one block to the total."""
-  step, depth = pl.program_id(2), hidden_ref.shape[1]
-  hidden, unembedding = hidden_ref[...], unembedding_ref[...]
-  if width % depth:
-    # What a block reads beyond the array is anything, NaN too.
-    rest = width - step * depth
-    inside = lambda x, axis: jnp.where(
-      lax.broadcasted_iota(jnp.int32, x.shape, axis) < rest,
-      x,
-      jnp.zeros_like(x),
-    )
-    hidden, unembedding = inside(hidden, 1), inside(unembedding, 0)
+  step, depth = pl.program_id(2), unembedding_ref.shape[0]
+  if depth == hidden_ref.shape[1]:
+    hidden = hidden_ref[...]
+  else:
+    first = pl.multiple_of(step * depth, 128)
+    hidden = hidden_ref[:, pl.ds(first, depth)]
 
   @pl.when(step == 0)
   def _():
     total_ref[...] = jnp.zeros_like(total_ref)
 
-  total_ref[...] += fused.product(hidden, unembedding)
+  total_ref[...] += fused.product(hidden, unembedding_ref[...])
 
 
 def _statistics_kernel(
-  hidden_ref,  # [R, K]
+  hidden_ref,  # [R, D]
   unembedding_ref,  # [K, W]
   targets_ref,  # i32[R, 1]
   numbers_ref,  # f32[R, 1], 1 / temperature
   sums_ref,  # f32[R, 4], the fields of Sums, kept while the columns go by
   total_ref,  # f32[R, W]
   *,
-  width,
   num_columns,
 ):
-  _multiply(hidden_ref, unembedding_ref, total_ref, width)
+  _multiply(hidden_ref, unembedding_ref, total_ref)
   num_rows, block = total_ref.shape
   first, step = pl.program_id(1) * block, pl.program_id(2)
   last = pl.num_programs(2) - 1
@@ -189,18 +208,17 @@ def _statistics_kernel(
 
 
 def _d_logits_kernel(
-  hidden_ref,  # [R, K]
+  hidden_ref,  # [R, D]
   unembedding_ref,  # [K, W]
   targets_ref,  # i32[R, 1]
   numbers_ref,  # f32[R, 6], RowTerms but the targets, 1 / temperature
   d_logits_ref,  # [R, W]
   total_ref,  # f32[R, W]
   *,
-  width,
   num_columns,
 ):
   del num_columns  # what lies beyond them is not written
-  _multiply(hidden_ref, unembedding_ref, total_ref, width)
+  _multiply(hidden_ref, unembedding_ref, total_ref)
   first, step = pl.program_id(1) * total_ref.shape[1], pl.program_id(2)
   last = pl.num_programs(2) - 1
 

@@ -95,6 +95,10 @@ def _compiled(program, topology, shape):
   [
     ("v5e:2x2", (2048, 1024, 151936, "bfloat16")),
     ("v6e:2x2", (2048, 1024, 151936, "bfloat16")),
+    # What fits the one does not fit the other.
+    ("v5p:2x2x1", (2048, 1024, 151936, "bfloat16")),
+    ("v4:2x2x1", (3000, 2560, 32000, "bfloat16")),
+    ("tpu7x:2x2x1", (2048, 4096, 32000, "bfloat16")),
     ("v5e:2x2", (1000, 5120, 32000, "bfloat16")),
     ("v5e:2x2", (3000, 896, 32000, "float32")),
     ("h100", (2048, 1024, 151936, "bfloat16")),

@@ -102,11 +102,32 @@ def test_blocks_equal_the_reference(monkeypatch, block, rows, width, vocab):
 
 
 @pytest.mark.parametrize("name", ["pallas_tpu", "pallas_gpu"])
-@pytest.mark.parametrize("rows, width, vocab", [(37, 48, 301), (20, 200, 130)])
+@pytest.mark.parametrize("rows, width, vocab", [(37, 48, 301), (20, 384, 130)])
 def test_kernels_equal_the_reference(name, rows, width, vocab):
   hidden, unembedding, targets = _inputs(rows, width, vocab)
   inputs = hidden / width**0.5, unembedding, targets
   _assert_equals_the_reference(_FUSED[name], inputs)
+
+
+@pytest.mark.parametrize(
+  "rows, width, dtype, blocks",
+  [
+    # Even blocks of rows, of whole tiles of 16.
+    (1100, 1024, "bfloat16", (560, 512, 1024)),
+    (4096, 1024, "bfloat16", (1024, 512, 1024)),
+    # Fewer rows stay where they are wide; the depth divides the width.
+    (4096, 2560, "bfloat16", (688, 512, 640)),
+    (4096, 5120, "bfloat16", (384, 512, 1024)),
+    (1024, 1024, "float32", (1024, 256, 1024)),
+    (3, 896, "bfloat16", (3, 512, 896)),
+    # No multiple of 128 divides this one.
+    (64, 200, "bfloat16", (64, 512, 200)),
+  ],
+)
+def test_blocks_of_the_tpu_kernels(rows, width, dtype, blocks):
+  hidden = jax.ShapeDtypeStruct((rows, width), dtype)
+  unembedding = jax.ShapeDtypeStruct((width, 32000), dtype)
+  assert pallas_tpu._blocks(hidden, unembedding, 1024, 512, 1024) == blocks
 
 
 @_every
