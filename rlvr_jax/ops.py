@@ -9,6 +9,7 @@ from rlvr_jax.kernels.partition import gathered
 from rlvr_jax.kernels.partition import laid_out
 from rlvr_jax.kernels.partition import of_each
 from rlvr_jax.kernels.partition import Partition
+from rlvr_jax.kernels.partition import platform_of
 from rlvr_jax.kernels.token_logprobs import token_logprobs
 from rlvr_jax.kernels.transposed_product import transposed_product
 
@@ -20,6 +21,7 @@ __all__ = [
   "gathered",
   "laid_out",
   "of_each",
+  "platform_of",
   "suitable_attention",
   "token_logprobs",
   "top_tokens",

@@ -11,6 +11,9 @@ from rlvr_jax import records
 from rlvr_jax.models import transformer
 from rlvr_jax.rollouts import prefix as prefix_lib
 
+# Of the attention kernels, in tokens.
+_TILE = 128
+
 
 @struct.dataclass
 class TokenScores:
@@ -126,8 +129,10 @@ def _hidden(
   num_rows, num_tokens = completion_tokens.shape
   repeat = num_rows // prefix.lengths.shape[0]
   # The last prompt token predicts the first completion token, and the last
-  # completion token predicts nothing that is scored (but one is always read).
-  inputs = completion_tokens[:, : max(num_tokens - 1, 1)]
+  # completion token predicts nothing that is scored. Still one is always read,
+  # and all are where they make whole tiles, which kernels would pad to.
+  num_read = num_tokens - 1 if num_tokens % _TILE else num_tokens
+  inputs = completion_tokens[:, : max(num_read, 1)]
   steps = jnp.arange(inputs.shape[1])
   positions = jnp.repeat(prefix.lengths, repeat)[:, None] + steps[None]
   hidden, _ = model.apply(

@@ -112,6 +112,28 @@ def test_position_zero_is_not_rotated():
   np.testing.assert_array_equal(attention.rotate(heads, angles), heads)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rotation_by_a_product_equals_that_by_halves(dtype):
+  heads = _normal(0, 2, 5, 3, 8).astype(dtype)
+  places = jnp.arange(10).reshape(2, 5) * 100
+  angles = attention.rotary_angles(places, 8, 100.0)
+  np.testing.assert_allclose(
+    attention._rotated_by_product(heads, *angles).astype(jnp.float32),
+    attention._rotated_by_halves(heads, *angles).astype(jnp.float32),
+    atol=1e-6,
+  )
+
+
+def test_the_gradient_of_a_rotation_is_the_rotation_back():
+  heads, upstream = _normal(0, 2, 5, 3, 8), _normal(1, 2, 5, 3, 8)
+  angles = attention.rotary_angles(jnp.arange(10).reshape(2, 5), 8, 100.0)
+  gradient = lambda rotate: jax.vjp(lambda x: rotate(x), heads)[1](upstream)[0]
+  ours = gradient(lambda x: attention.rotate(x, angles))
+  for plain in (attention._rotated_by_halves, attention._rotated_by_product):
+    expected = gradient(lambda x, plain=plain: plain(x, *angles))
+    np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("width", [1, 16, 64])
 def test_what_is_computed_once_keeps_every_bit(width):
   angles = 1e4 * _normal(3, 2, 7, width)

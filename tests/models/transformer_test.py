@@ -70,6 +70,26 @@ def test_cached_decoding_equals_the_full_forward_pass(kind, scan_layers):
     np.testing.assert_allclose(step[:, 0], hidden[:, t], atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", [{}, _QWEN2])
+def test_products_are_the_same_on_every_backend(monkeypatch, kind):
+  model, params = testing.tiny_model(**kind)
+  params = _with_biases(params)
+  tokens = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
+  places = jnp.broadcast_to(jnp.arange(7), tokens.shape)
+  hidden = lambda p: model.apply({"params": p}, tokens, places)[0]
+  both = lambda: jax.vjp(jax.jit(lambda p: hidden(p)), params)
+  ours, ours_back = both()
+  monkeypatch.setattr(transformer.ops, "platform_of", lambda _: "tpu")
+  others, others_back = both()
+  np.testing.assert_allclose(ours, others, atol=1e-5)
+  upstream = jax.random.normal(jax.random.key(2), ours.shape)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+    ours_back(upstream),
+    others_back(upstream),
+  )
+
+
 def test_scanned_layers_do_not_decode():
   config = testing.tiny_config(scan_layers=True)
   with pytest.raises(ValueError, match="transformer.unrolled"):

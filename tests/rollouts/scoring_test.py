@@ -78,6 +78,20 @@ def test_gradients_through_shared_prompts_equal_those_of_whole_rows():
   )
 
 
+def test_whole_tiles_of_tokens_are_all_read(monkeypatch):
+  model, params = testing.tiny_model()
+  batch = testing.rollout_batch(length=6)
+  arguments = params, batch.prompts, batch.completion_tokens
+  usual = testing.score(model, *arguments)
+  monkeypatch.setattr(scoring, "_TILE", 3)
+  tiles = jax.jit(lambda *x: scoring.score_completions(model, *x))(*arguments)
+  assert tiles.logprobs.shape == usual.logprobs.shape
+  for ours, theirs in zip(
+    jax.tree.leaves(tiles), jax.tree.leaves(usual), strict=True
+  ):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_completions_of_one_token():
   model, params = testing.tiny_model()
   batch = testing.rollout_batch(length=1)
