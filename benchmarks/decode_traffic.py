@@ -23,6 +23,7 @@ from benchmarks import measurement
 from benchmarks import traffic
 from benchmarks import workload
 from benchmarks.sides import ours
+from rlvr_jax import sharding
 from rlvr_jax import summary
 from rlvr_jax.rollouts import slots as slots_lib
 from rlvr_jax.sizing import chips
@@ -39,7 +40,10 @@ def compiled(
   params = jax.eval_shape(lambda: ours.fresh_state(experiment).params)
   prompts = jax.eval_shape(lambda: ours.prompt_batch(size, 0))
   rollout = dataclasses.replace(experiment.run.rollout, slots=slots)
-  sample = functools.partial(ours.sample, experiment, rollout)
+  mesh = sharding.make_mesh(sharding.MeshConfig(), [device])
+  sample = functools.partial(
+    ours.sample, experiment, rollout, partition=sharding.partition(mesh)
+  )
   jitted = jax.jit(sample, in_shardings=place, out_shardings=place)
   return jitted.lower(params, prompts).compile().as_text()
 

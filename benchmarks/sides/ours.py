@@ -23,6 +23,7 @@ from experiments import grpo
 from rlvr_jax import collect
 from rlvr_jax import experiment as experiment_lib
 from rlvr_jax import keys
+from rlvr_jax import ops
 from rlvr_jax import optimizers
 from rlvr_jax import records
 from rlvr_jax import rewards
@@ -144,6 +145,7 @@ def sample(
   *,
   step: jax.Array | int = 0,
   stop_probability: float = 0.0,
+  partition: ops.Partition | None = None,
 ) -> records.RolloutBatch:
   """The sampler on the workload's prompts.
 
@@ -154,11 +156,12 @@ def sample(
     prompts: of `prompt_batch`.
     step: i32[], whose random numbers.
     stop_probability: of `logit_bias`.
+    partition: of the devices it is compiled for; None for the backend's.
   """
   run = experiment.run
   bias = logit_bias(run.model.vocab_size, stop_probability)
   return sampler.generate(
-    transformer.Transformer(run.model),
+    transformer.Transformer(run.model, partition),
     params,
     prompts,
     keys.stream_key(run.seed, "sample", step),
