@@ -98,12 +98,12 @@ def _compiled(program, topology, shape):
     # What fits the one does not fit the other.
     ("v5p:2x2x1", (2048, 1024, 151936, "bfloat16")),
     ("v4:2x2x1", (3000, 2560, 32000, "bfloat16")),
-    ("tpu7x:2x2x1", (2048, 4096, 32000, "bfloat16")),
+    ("tpu7x:2x2x1", (8192, 1024, 151936, "bfloat16")),
     ("v5e:2x2", (1000, 5120, 32000, "bfloat16")),
     ("v5e:2x2", (3000, 896, 32000, "float32")),
     ("h100", (2048, 1024, 151936, "bfloat16")),
-    ("h200", (3000, 5120, 32000, "bfloat16")),
-    ("a100", (1000, 896, 32000, "float32")),
+    ("h200", (3000, 2560, 151936, "bfloat16")),
+    ("a100", (3000, 896, 151936, "float32")),
   ],
 )
 def test_kernels_compile_and_hold_no_full_logits(topology, shape):
