@@ -110,8 +110,10 @@ def _stretched(
 @jax.custom_vjp
 def rotate(heads: jax.Array, angles: tuple[jax.Array, jax.Array]) -> jax.Array:
   """Rotates float[B, T, N, H] by the angles of its positions, constants."""
+  # The halves of one token are too small to matter, and its product is not.
+  on_tpu = _rotated_by_product if heads.shape[1] > 1 else _rotated_by_halves
   return lax.platform_dependent(
-    heads, *angles, tpu=_rotated_by_product, default=_rotated_by_halves
+    heads, *angles, tpu=on_tpu, default=_rotated_by_halves
   )
 
 
