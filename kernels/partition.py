@@ -42,6 +42,15 @@ class Partition:
     return {"cuda": "gpu", "rocm": "gpu"}.get(name, name)
 
   @property
+  def copies(self) -> tuple[str, ...]:
+    """Mesh axes with different rows along which parameters are copied."""
+    return tuple(axis for axis in self.rows if axis != self.params)
+
+  @property
+  def num_copies(self) -> int:
+    return math.prod(self.mesh.shape[axis] for axis in self.copies)
+
+  @property
   def num_parts(self) -> int:
     return self.num_row_parts * self.num_feature_parts
 
@@ -85,42 +94,71 @@ def over_parts(
   )
 
 
-def each(function: Callable, partition: Partition, num_shared: int) -> Callable:
+def each(
+  function: Callable,
+  partition: Partition,
+  along: tuple[str, ...],
+  num_shared: int,
+  num_sums: int = 0,
+) -> Callable:
   """A function of all rows out of one that devices call for their own rows.
 
   Within it, loops end where a device's own rows do, and nothing is read from
-  other rows' devices. Heads and vocabulary are split as before: the function
-  works with the partition `of_each`.
+  other rows' devices. What the other axes split is split as before: the
+  function works with the partition `of_each`.
 
   Args:
-    function: returns arrays whose first axis is rows.
+    function: returns arrays whose first axis is rows, after any sums.
     partition: which divides the rows.
+    along: of its axes of rows, all or those along which parameters are copied.
     num_shared: leading arguments that all devices have alike; of those after
       them the first axis is rows.
+    num_sums: leading results that are sums over a device's own rows, to be
+      added up over all devices.
   """
-  rows = PartitionSpec(partition.rows)
-  axes = {*partition.rows}
-  if partition.num_feature_parts == 1:
-    # Or the compiler would take kernels for something that it is to split.
-    axes.add(partition.features)
+  rows = PartitionSpec(along)
+  sums = (PartitionSpec(),) * num_sums
+  out_specs = (*sums, rows) if num_sums else rows
+
+  def own(*args):
+    found = function(*args)
+    if not num_sums:
+      return found
+    return *lax.psum(found[:num_sums], along), *found[num_sums:]
 
   def whole(*args):
     specs = (PartitionSpec(),) * num_shared + (rows,) * (len(args) - num_shared)
     return jax.shard_map(
-      function,
+      own,
       mesh=partition.mesh,
       in_specs=specs,
-      out_specs=rows,
-      axis_names=axes,
+      out_specs=out_specs,
+      axis_names=_apart(partition, along),
       check_vma=False,
     )(*args)
 
   return whole
 
 
-def of_each(partition: Partition) -> Partition:
-  """What a function that goes through `each` sees; parameters are whole."""
-  return dataclasses.replace(partition, rows=(), params=None)
+def of_each(partition: Partition, along: tuple[str, ...]) -> Partition:
+  """What a function that goes through `each` sees."""
+  apart = _apart(partition, along)
+  return dataclasses.replace(
+    partition,
+    rows=tuple(axis for axis in partition.rows if axis not in apart),
+    params=None if partition.params in apart else partition.params,
+  )
+
+
+def _apart(partition: Partition, along: tuple[str, ...]) -> set[str]:
+  """Axes that the compiler does not see within `each`.
+
+  All, where a single device is left to it, or it would take kernels for
+  something that it is to split.
+  """
+  sizes = partition.mesh.shape
+  left = math.prod(n for axis, n in sizes.items() if axis not in along)
+  return {*along} if left > 1 else {*sizes}
 
 
 def laid_out(
@@ -194,9 +232,8 @@ def _on(partition: Partition, x: jax.Array, spec: list) -> jax.Array:
 
 def _mesh(partition: Partition) -> Any:
   """The mesh, as the surrounding function sees it."""
-  if partition.rows:
-    return partition.mesh
-  return jax.sharding.get_abstract_mesh()
+  within = jax.sharding.get_abstract_mesh()
+  return partition.mesh if within.empty else within
 
 
 def platform_of(partition: Partition | None) -> str:

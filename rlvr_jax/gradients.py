@@ -7,8 +7,10 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from rlvr_jax import checks
 from rlvr_jax import credit
 from rlvr_jax import objective as objective_lib
+from rlvr_jax import ops
 from rlvr_jax import partition_head
 from rlvr_jax import parts as parts_lib
 from rlvr_jax import passes
@@ -48,7 +50,7 @@ def of_update(
     length_buckets: widths that a part may be read in.
   """
 
-  def loss(learned, part: parts_lib.Part, denominators):
+  def loss(scorers, learned, part: parts_lib.Part, denominators):
     scores = scorers.score_all(learned.policy, part)
     fields = passes.with_live(scores, part.fields)
     fields |= _log_partition(head, learned, part, scores)
@@ -61,9 +63,16 @@ def of_update(
     told |= {"impossible_nats": numerics.impossible_nats(fields)}
     return value, (sums, lax.stop_gradient(told))
 
-  gradient = jax.grad(loss, has_aux=True)
-  if num_micro_batches == length_buckets == len(batches) == 1:
-    grads, (sums, rows) = gradient(learned, batches[0], None)
+  def gradient_by(scorers: passes.Scorers):
+    gradient = jax.grad(functools.partial(loss, scorers), has_aux=True)
+    if length_buckets == 1:
+      return gradient
+    return functools.partial(_in_bucket, gradient, length_buckets)
+
+  is_one_pass = num_micro_batches == length_buckets == len(batches) == 1
+  if is_one_pass and credit.is_refined(method):
+    # The pass itself has the statistics of the whole update.
+    grads, (sums, rows) = gradient_by(scorers)(learned, batches[0], None)
   else:
     if credit.is_refined(method):
       # Statistics of the current policy are those of the whole update.
@@ -73,15 +82,9 @@ def of_update(
       )
     counted = [credit.counts(method, part.fields) for part in batches]
     denominators = jax.tree.map(lambda *x: sum(x), *counted)
-    if length_buckets > 1:
-      gradient = functools.partial(_in_bucket, gradient, length_buckets)
     found = [
-      _summed(
-        gradient,
-        learned,
-        part,
-        denominators,
-        scorers.divided(part, num_micro_batches),
+      _of_batch(
+        gradient_by, scorers, num_micro_batches, learned, denominators, part
       )
       for part in batches
     ]
@@ -152,20 +155,61 @@ def _in_bucket(gradient, buckets: int, learned, part, denominators):
   return lax.switch(narrowest, branches, (learned, part, denominators))
 
 
-def _summed(gradient, learned, part, denominators, into: parts_lib.Division):
+def _of_batch(
+  gradient_by, scorers, num_parts: int, learned, denominators, part
+):
+  """Gradient, sums and rows of a batch.
+
+  Devices that hold copies of the parameters add up their own passes first: the
+  compiler would add gradients over all devices in every pass, in the type that
+  the model computes in.
+  """
+  partition = scorers.model.partition
+  if not _goes_apart(partition, num_parts, part):
+    into = scorers.divided(part, num_parts)
+    return _summed(gradient_by(scorers), learned, denominators, part, into)
+  own_partition = ops.of_each(partition, partition.copies)
+  own = scorers._replace(model=scorers.model.clone(partition=own_partition))
+  has_rows = {k: checks.has_rows(k, x) for k, x in part.fields.items()}
+  shared = {k: x for k, x in part.fields.items() if not has_rows[k]}
+  by_row = {k: x for k, x in part.fields.items() if has_rows[k]}
+
+  def of_own_rows(learned, denominators, shared, part):
+    part = part.replace(fields=part.fields | shared)
+    into = own.divided(part, num_parts)
+    return _summed(gradient_by(own), learned, denominators, part, into)
+
+  of_all = ops.each(
+    of_own_rows, partition, partition.copies, num_shared=3, num_sums=2
+  )
+  return of_all(learned, denominators, shared, part.replace(fields=by_row))
+
+
+def _goes_apart(
+  partition: ops.Partition | None, num_parts: int, part: parts_lib.Part
+) -> bool:
+  """Whether each copy of the parameters has passes of its own to add up."""
+  if partition is None or partition.num_copies == 1:
+    return False
+  num_prompts = part.prompts.prompt_ids.shape[0]
+  samples = part.completion_tokens.shape[0] // num_prompts
+  own, rest = divmod(num_prompts, partition.num_copies)
+  return not rest and bool(parts_lib.even_division(num_parts, own, samples))
+
+
+def _summed(gradient, learned, denominators, part, into: parts_lib.Division):
   """Gradient, sums and rows of a batch, a part of it at a time."""
-  if into.num_parts == 1:
-    grads, (sums, rows) = gradient(learned, part, denominators)
-    return grads, sums, rows
   parts = parts_lib.split(part, into)
+  first = jax.tree.map(lambda x: x[0], parts)
+  if into.num_parts == 1:
+    grads, (sums, rows) = gradient(learned, first, denominators)
+    return grads, sums, rows
 
   def add(total, part):
     grads, (sums, rows) = gradient(learned, part, denominators)
     return jax.tree.map(jnp.add, total, (grads, sums)), rows
 
-  shapes = jax.eval_shape(
-    lambda: gradient(learned, jax.tree.map(lambda x: x[0], parts), denominators)
-  )
+  shapes = jax.eval_shape(lambda: gradient(learned, first, denominators))
   zeros = jax.tree.map(
     lambda x: jnp.zeros(x.shape, x.dtype), (shapes[0], shapes[1][0])
   )

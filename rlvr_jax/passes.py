@@ -1,7 +1,5 @@
 """The forward passes of an update, and the fields that they fill."""
 
-from collections.abc import Callable
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -75,14 +73,32 @@ class Scorers(NamedTuple):
   """The forward passes of an update, over a batch or a part of it.
 
   Attributes:
-    score: (params, Part) -> what credit reads of it.
-    score_all: the same with all that the loss reads, candidate tokens included.
-    divided: (Part, number of passes) -> how it is split, on the devices.
+    model: the transformer.
+    temperature: the sampler's.
+    head: reads the prompts' embeddings, if there is one.
+    has_candidates: whether the loss looks at candidate tokens.
   """
 
-  score: Callable[[Any, parts_lib.Part], scoring.TokenScores]
-  score_all: Callable[[Any, parts_lib.Part], scoring.TokenScores]
-  divided: Callable[[parts_lib.Part, int], parts_lib.Division]
+  model: transformer.Transformer
+  temperature: float
+  head: partition_head.Head | None
+  has_candidates: bool
+
+  def score(self, params: Any, part: parts_lib.Part) -> scoring.TokenScores:
+    """What credit reads of (a part of) a batch."""
+    return score(self.model, self.temperature, self.head, params, part)
+
+  def score_all(self, params: Any, part: parts_lib.Part) -> scoring.TokenScores:
+    """The same with all that the loss reads, candidate tokens included."""
+    return score(
+      self.model, self.temperature, self.head, params, part, self.has_candidates
+    )
+
+  def divided(self, part: parts_lib.Part, number: int) -> parts_lib.Division:
+    """How so many passes split a batch, on the devices."""
+    partition = self.model.partition
+    devices = partition.num_row_parts if partition else 1
+    return parts_lib.division(part, number, devices)
 
   def in_parts(
     self, params: Any, batch: parts_lib.Part, number: int
@@ -112,15 +128,8 @@ def scorers(
   head: partition_head.Head | None,
 ) -> Scorers:
   """What a method needs of a model; arguments as in `score`."""
-  plain = functools.partial(score, model, temperature, head)
-  # Only the pass inside the gradient looks at candidate tokens.
-  with_candidates = functools.partial(
-    plain,
-    has_support="support_logprobs" in objective_lib.needed_fields(method),
-  )
-  devices = model.partition.num_row_parts if model.partition else 1
-  divided = functools.partial(parts_lib.division, num_devices=devices)
-  return Scorers(plain, with_candidates, divided)
+  named = objective_lib.needed_fields(method)
+  return Scorers(model, temperature, head, "support_logprobs" in named)
 
 
 def with_live(scores: scoring.TokenScores, fields: Fields) -> Fields:

@@ -86,7 +86,7 @@ def test_a_step_is_the_same_on_every_mesh(data_dir, shape):
 
 
 @pytest.mark.slow  # some 20 s of compiling each
-@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 8, 1)])
+@pytest.mark.parametrize("shape", [(2, 2, 2), (1, 8, 1), (4, 1, 2)])
 def test_cut_up_on_a_mesh_a_step_is_the_same(data_dir, shape):
   # A part has one sample of each prompt, and a device more rows than slots.
   ours = _step(data_dir, shape, slots=16, num_micro_batches=4)

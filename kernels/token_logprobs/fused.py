@@ -317,19 +317,32 @@ def _partitioned_gradients(gradients: Callable, partition) -> Callable:
   """Gradients of all; those of a device's rows need all its vocabulary."""
   rows, vocab = partition.rows, partition.features
 
-  def of_part(hidden, unembedding, terms, temperature):
+  def of_part(is_split, hidden, unembedding, terms, temperature):
     first = lax.axis_index(vocab) * unembedding.shape[1]
     terms = terms._replace(targets=terms.targets - first)
     d_hidden, d_unembedding = gradients(hidden, unembedding, terms, temperature)
-    return lax.psum(d_hidden, vocab), lax.psum(d_unembedding, rows)
+    added = rows
+    if is_split:
+      # Each device adds up the part that it keeps.
+      d_unembedding = lax.psum_scatter(
+        d_unembedding, partition.params, tiled=True
+      )
+      added = partition.copies
+    return lax.psum(d_hidden, vocab), lax.psum(d_unembedding, added)
 
-  return partition_lib.over_parts(
-    of_part,
-    partition,
-    (PartitionSpec(rows), PartitionSpec(None, vocab))
-    + (PartitionSpec(rows), PartitionSpec()),
-    (PartitionSpec(rows), PartitionSpec(None, vocab)),
-  )
+  def of_all(hidden, unembedding, terms, temperature):
+    num_parts = partition.num_param_parts
+    is_split = num_parts > 1 and unembedding.shape[0] % num_parts == 0
+    width = partition.params if is_split else None
+    return partition_lib.over_parts(
+      functools.partial(of_part, is_split),
+      partition,
+      (PartitionSpec(rows), PartitionSpec(None, vocab))
+      + (PartitionSpec(rows), PartitionSpec()),
+      (PartitionSpec(rows), PartitionSpec(width, vocab)),
+    )(hidden, unembedding, terms, temperature)
+
+  return of_all
 
 
 def _gradients(passes, hidden, unembedding, terms, temperature):

@@ -178,7 +178,7 @@ def _on_each_device(model, config: SamplerConfig, stop_ids, pad_id) -> Callable:
     slots=share(config.slots),
     rows_per_pass=share(config.rows_per_pass),
   )
-  model = model.clone(partition=ops.of_each(partition))
+  model = model.clone(partition=ops.of_each(partition, partition.rows))
 
   def sample(*args) -> records.RolloutBatch:
     found = _in_passes(model, config, stop_ids, pad_id, *args)
@@ -186,7 +186,7 @@ def _on_each_device(model, config: SamplerConfig, stop_ids, pad_id) -> Callable:
     steps = lax.pmax(found.decode_steps, partition.rows)
     return found.replace(decode_steps=steps)
 
-  return ops.each(sample, partition, num_shared=3)
+  return ops.each(sample, partition, partition.rows, num_shared=3)
 
 
 def _in_passes(

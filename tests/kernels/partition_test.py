@@ -79,6 +79,8 @@ def test_token_statistics_and_gradients(monkeypatch, shape):
   text = both.lower(hidden, unembedding).compile().as_text()
   assert partition.mesh.size == 1 or f"f32[{rows},{vocab}]" not in text
   assert f"{parts[1]}]" in text
+  # Nor receives a parameter's gradient whole that it keeps a part of.
+  assert ("reduce-scatter" in text) == (shape[1] > 1)
 
 
 @_meshes
@@ -117,14 +119,14 @@ def test_a_device_computes_its_own_rows_until_they_are_done(shape):
     _, rounds = jax.lax.while_loop(
       goes_on, step, (jnp.zeros_like(limits), jnp.zeros((), jnp.int32))
     )
-    own = partition_lib.of_each(partition)
+    own = partition_lib.of_each(partition, partition.rows)
     product = limits[:, None].astype(jnp.float32) * weights[None]
     product = partition_lib.laid_out(product, own, feature_axis=1)
     return jnp.full(limits.shape, rounds), jnp.sum(product, axis=1)
 
-  rounds, sums = jax.jit(partition_lib.each(count, partition, 1))(
-    weights, limits
-  )
+  rounds, sums = jax.jit(
+    partition_lib.each(count, partition, partition.rows, 1)
+  )(weights, limits)
   # The last row of each device has most to do.
   wanted = limits.reshape(partition.num_row_parts, -1).max(axis=1)
   _assert_close(rounds.reshape(wanted.shape[0], -1)[:, 0], wanted)
@@ -138,9 +140,12 @@ def test_attention_of_a_devices_own_rows(shape):
   is_real = jnp.arange(9)[None] >= jnp.arange(8)[:, None] % 4
   partition = _partition(shape)
   attend = functools.partial(
-    attention.causal_attention, partition=partition_lib.of_each(partition)
+    attention.causal_attention,
+    partition=partition_lib.of_each(partition, partition.rows),
   )
-  found = jax.jit(partition_lib.each(attend, partition, 0))(*inputs, is_real)
+  found = jax.jit(partition_lib.each(attend, partition, partition.rows, 0))(
+    *inputs, is_real
+  )
   _assert_close(found, attention.causal_attention(*inputs, is_real))
 
 
