@@ -1,4 +1,4 @@
-"""Do the papers' runs fit the TPUs that they would be run on?
+"""Do the papers' runs fit the devices that they would be run on?
 
 python -m benchmarks.preflight [--only NAME]
 
@@ -60,6 +60,18 @@ RUNS = {
   ),
   "rlrt_8b_v6e": Run(
     "experiments/rlrt.py:qwen3_8b", "v6e:8x8", _on_64_small(2, 1)
+  ),
+  # On one host.
+  "rlrt_4b_h100": Run(
+    "experiments/rlrt.py:qwen3_4b_base",
+    "h100:8",
+    {
+      "mesh.fsdp": 8,
+      "rollout.rows_per_pass": 64,
+      "updates.num_micro_batches": 16,
+      "teacher.rows_per_pass": 8,
+      "evaluation.batch_prompts": 64,
+    },
   ),
   # On one chip of a notebook: lengths and batch of our own.
   "rlrt_0p6b": Run(

@@ -3,8 +3,8 @@
 python -m rlvr_jax.preflight --config=experiments/rlrt.py:qwen3_4b_base \
     --topology=v5p:4x4x4 --config.mesh.fsdp=64 ...
 
-Compiles a step's programs, sampler, teacher and update, for the devices of a
-TPU topology, ahead of time and without one, from shapes alone: no weights and
+Compiles a step's programs, sampler, teacher and update, for a topology of TPUs
+or NVIDIA GPUs, ahead of time and without one, from shapes alone: no weights and
 no data are read. Without --topology, for the devices that are here. Prints what
 each program holds, computes and transfers, and ends with status 1 where one
 does not fit.
@@ -17,8 +17,8 @@ that may end early at its longest, and what is computed again for a backward
 pass as well. "At best" is the longest of what matrix products, memory and links
 would each take at their peak, all at once; real steps take longer.
 
-A topology is of whole hosts: for a single chip take the smallest, and leave the
-mesh at 1.
+A topology of TPUs is of whole hosts: for a single chip take the smallest, and
+leave the mesh at 1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -51,7 +51,10 @@ from rlvr_jax.sizing import targets
 
 _CONFIG = launch.define_config_flag()
 _TOPOLOGY = flags.DEFINE_string(
-  "topology", "", "TPUs, such as v5e:4x4; empty: the devices that are here."
+  "topology",
+  "",
+  "TPUs or NVIDIA GPUs, such as v5e:4x4, h100:8 or h200:4x8; empty: the devices"
+  " that are here.",
 )
 _PROMPTS = flags.DEFINE_integer(
   "num_prompts", 20_000, "Training problems of a task from files."
@@ -191,7 +194,9 @@ def _plans(
 
 
 def _waits() -> bool:
-  return _FULL_EFFORT.value or not _TOPOLOGY.value
+  """Whether machine code is waited for; a TPU's alone takes many minutes."""
+  topology = _TOPOLOGY.value
+  return _FULL_EFFORT.value or not topology or targets.is_of_gpus(topology)
 
 
 def _write_plan(experiment, mesh) -> None:

@@ -64,8 +64,8 @@ def devices_of(topology: str) -> list[jax.Device]:
   Raises:
     errors.UserError: if there is no such topology, or no compiler for it.
   """
-  gpus = _GPU_TOPOLOGY.match(topology)
-  if gpus and gpus[1] in GPUS:
+  gpus = _of_gpus(topology)
+  if gpus:
     shape = f"1x{gpus[2] or 1}x{gpus[3] or 1}"
     return _devices(
       topology,
@@ -82,6 +82,16 @@ def devices_of(topology: str) -> list[jax.Device]:
   return _devices(
     topology, 'pip install "jax[tpu]"', platform="tpu", topology_name=topology
   )
+
+
+def is_of_gpus(topology: str) -> bool:
+  """Whether a topology's name is one of GPUs."""
+  return bool(_of_gpus(topology))
+
+
+def _of_gpus(topology: str) -> re.Match | None:
+  found = _GPU_TOPOLOGY.match(topology)
+  return found if found and found[1] in GPUS else None
 
 
 def _devices(name: str, install: str, **topology: str) -> list[jax.Device]:

@@ -146,17 +146,41 @@ def test_what_this_backend_lacks_is_refused():
     )
 
 
-def test_cudnn_is_given_even_lengths_and_the_same_mask(monkeypatch):
+@pytest.mark.parametrize("window", [0, 4])
+@pytest.mark.parametrize("queries", [9, 5, 2])
+def test_cudnn_is_given_the_same_attention(monkeypatch, queries, window):
   """The kernel itself needs a GPU: XLA stands in for it."""
-  plain = jax.nn.dot_product_attention
+  plain, given = jax.nn.dot_product_attention, []
 
-  def stand_in(queries, keys, values, *, mask, implementation):
+  def stand_in(*arrays, implementation, **settings):
     assert implementation == "cudnn"
-    assert queries.shape[1] % 2 == keys.shape[1] % 2 == 0
-    return plain(queries, keys, values, mask=mask, implementation="xla")
+    given.append((*(x.shape[1] for x in arrays), "mask" in settings))
+    return plain(*arrays, **settings, implementation="xla")
 
   monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
-  inputs = _inputs(2, 4, 2, 5, 9, 8)
-  found, grads = _values_and_gradients(cudnn.attention, inputs, 4)
-  np.testing.assert_allclose(found, _plain(*inputs, 4), rtol=1e-5, atol=1e-6)
+  inputs = _inputs(2, 4, 2, queries, 9, 8)
+  found = _values_and_gradients(cudnn.attention, inputs, window)
+  expected = _values_and_gradients(reference.attention, inputs, window)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+    found,
+    expected,
+  )
+  # Even numbers; a mask of T x S where most queries would be for nothing.
+  few = (2, 10, 10, True)
+  assert given == [few if queries == 2 else (10, 10, 10, False)]
+
+
+def test_cudnn_is_given_real_tokens_first_wherever_they_are(monkeypatch):
+  plain = jax.nn.dot_product_attention
+  stand_in = lambda *x, implementation, **settings: plain(*x, **settings)
+  monkeypatch.setattr(jax.nn, "dot_product_attention", stand_in)
+  *arrays, _ = _inputs(2, 4, 2, 9, 9, 8)
+  is_real = jnp.array([[1, 0, 1, 1, 0, 0, 1, 1, 0], [0] * 9], bool)
+  found, grads = _values_and_gradients(cudnn.attention, (*arrays, is_real), 0)
+  expected = _plain(*arrays, is_real, 0)
+  real = np.asarray(is_real)[:, None, :, None]
+  np.testing.assert_allclose(
+    found, np.where(real, expected, 0.0), rtol=1e-5, atol=1e-6
+  )
   assert all(np.isfinite(x).all() for x in grads)

@@ -1,6 +1,6 @@
 """The kernels compile for real chips, which no chip is needed for."""
 
-import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from rlvr_jax.sizing import targets
+from tests import marks
 
 # In a process of its own: the variables count before jax is imported.
 _COMMON = """
@@ -32,7 +33,7 @@ def report(function, arguments, gradient_of):
     compiled = jax.jit(f).lower(*inputs).compile()
     found.append(
       (
-        compiled.as_text().count(f'custom_call_target="{kernel}"'),
+        compiled.as_text().count(f'custom_call_target="{kernel}'),
         compiled.memory_analysis().temp_size_in_bytes,
       )
     )
@@ -53,12 +54,13 @@ report(
 )
 """
 _ATTENTION = """
-from rlvr_jax.kernels.attention import splash
+from rlvr_jax.kernels.attention import cudnn, splash
 
+implementation = splash if kernel.startswith("tpu") else cudnn
 rows, heads, kv_heads, queries, keys, head_dim, window, dtype = shape
 kv = ((rows, kv_heads, keys, head_dim), dtype)
 report(
-  lambda *x: splash.attention(*x, window),
+  lambda *x: implementation.attention(*x, window),
   [((rows, heads, queries, head_dim), dtype), kv, kv, ((rows, keys), "bool")],
   (0, 1, 2),
 )
@@ -69,12 +71,9 @@ def _compiled(program, topology, shape):
   """(kernels, temporary bytes) of the forward pass and of the gradient."""
   kernel = "tpu_custom_call"
   if topology in targets.GPUS:
-    kernel = "__gpu$xla.gpu.triton"
-    plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
-    if not any(map(importlib.util.find_spec, plugins)):
-      pytest.skip("no compiler for GPUs")
-  else:
-    pytest.importorskip("libtpu")
+    of_gpus = {_TOKEN_LOGPROBS: "__gpu$xla.gpu.triton", _ATTENTION: "__cudnn$"}
+    kernel = of_gpus[program]
+  marks.skip_without_compiler(topology)
   done = subprocess.run(
     [
       *(sys.executable, "-c", _COMMON + program),
@@ -113,16 +112,19 @@ def test_kernels_compile_and_hold_no_full_logits(topology, shape):
     assert temporary < rows * vocab * 4 / 2
 
 
+# Qwen3-0.6B's heads: a prompt of 256, a completion of 1,024.
+_SHORT = (8, 16, 8, 1023, 1279, 128, 0, "bfloat16")
+# With a sliding window.
+_LONG = (2, 32, 8, 8191, 8703, 128, 4096, "bfloat16")
+_PLAIN = (8, 14, 2, 511, 700, 64, 0, "float32")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
 @pytest.mark.parametrize(
-  "shape",
+  "topology, shape",
   [
-    # Qwen3-0.6B's heads: a prompt of 256, a completion of 1,024.
-    (8, 16, 8, 1023, 1279, 128, 0, "bfloat16"),
-    # Long, with a sliding window.
-    (2, 32, 8, 8191, 8703, 128, 4096, "bfloat16"),
-    (8, 14, 2, 511, 700, 64, 0, "float32"),
+    *itertools.product(["v5e:2x2", "v6e:2x2"], [_SHORT, _LONG, _PLAIN]),
+    *itertools.product(["h100", "a100"], [_SHORT, _LONG]),
   ],
 )
 def test_attention_compiles_and_holds_no_scores(topology, shape):

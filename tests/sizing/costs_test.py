@@ -45,12 +45,13 @@ def test_a_loop_counts_as_often_as_it_runs(tmp_path):
 @pytest.mark.parametrize("tensor", [1, 2])
 def test_a_loop_that_each_device_runs_for_its_rows_counts_too(tmp_path, tensor):
   mesh = sharding.make_mesh(sharding.MeshConfig(data=2, tensor=tensor))
+  partition = sharding.partition(mesh)
   layers = lambda weights, x: lax.scan(
     lambda x, w: (jnp.tanh(x @ w), None), x, weights
   )[0]
   found = _counted(
     tmp_path,
-    ops.each(layers, sharding.partition(mesh), num_shared=1),
+    ops.each(layers, partition, partition.rows, num_shared=1),
     _floats(_LAYERS, _WIDTH, _WIDTH),
     _floats(2 * _ROWS, _WIDTH),
     in_shardings=(sharding.replicated(mesh), sharding.row_sharding(mesh)),

@@ -47,3 +47,10 @@ def test_gpus_are_asked_for_by_host(monkeypatch, topology, shape):
   gpu = targets.GPUS[topology.partition(":")[0]]
   assert f'"{gpu.kind}"' in asked[0]["target_config"]
   assert f"core_count: {gpu.cores}\n" in asked[0]["target_config"]
+
+
+def test_names_of_gpus_are_told_from_those_of_tpus():
+  for name in ("h100", "a100:8", "h200:4x8"):
+    assert targets.is_of_gpus(name)
+  for name in ("v5e:4x4", "tpu7x:2x2x1", "h900:8", ""):
+    assert not targets.is_of_gpus(name)
