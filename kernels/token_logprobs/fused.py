@@ -320,14 +320,13 @@ def _partitioned_gradients(gradients: Callable, partition) -> Callable:
   def of_part(is_split, hidden, unembedding, terms, temperature):
     first = lax.axis_index(vocab) * unembedding.shape[1]
     terms = terms._replace(targets=terms.targets - first)
-    d_hidden, d_unembedding = gradients(hidden, unembedding, terms, temperature)
-    added = rows
+    added, kept = rows, None
     if is_split:
-      # Each device adds up the part that it keeps.
-      d_unembedding = lax.psum_scatter(
-        d_unembedding, partition.params, tiled=True
-      )
-      added = partition.copies
+      # A block at a time: no device has the whole gradient at once.
+      added, kept = partition.copies, partition.params
+    d_hidden, d_unembedding = gradients(
+      hidden, unembedding, terms, temperature, kept
+    )
     return lax.psum(d_hidden, vocab), lax.psum(d_unembedding, added)
 
   def of_all(hidden, unembedding, terms, temperature):
@@ -345,8 +344,14 @@ def _partitioned_gradients(gradients: Callable, partition) -> Callable:
   return of_all
 
 
-def _gradients(passes, hidden, unembedding, terms, temperature):
-  """Gradients of hidden and unembedding, a block of d/d logits at a time."""
+def _gradients(
+  passes, hidden, unembedding, terms, temperature, kept: str | None = None
+):
+  """Gradients of hidden and unembedding, a block of d/d logits at a time.
+
+  Along a mesh axis `kept` those of the unembedding are added up, and each
+  device keeps a part of their first axis.
+  """
   num_rows, num_columns = hidden.shape[0], unembedding.shape[1]
   size, width = passes.block(num_rows, num_columns)
   dtype = common_type(hidden, unembedding)
@@ -369,14 +374,18 @@ def _gradients(passes, hidden, unembedding, terms, temperature):
 
     d_columns = jnp.zeros(columns.shape, jnp.float32)
     d_columns, d_hidden = over_rows(rows, d_columns, (blocks, d_hidden))
+    d_columns = d_columns.astype(unembedding.dtype)
+    if kept:
+      d_columns = lax.psum_scatter(d_columns, kept, tiled=True)
     d_unembedding = lax.dynamic_update_slice_in_dim(
-      d_unembedding, d_columns.astype(unembedding.dtype), first, axis=1
+      d_unembedding, d_columns, first, axis=1
     )
     return d_hidden, d_unembedding
 
+  num_kept = unembedding.shape[0] // (lax.axis_size(kept) if kept else 1)
   start = (
     jnp.zeros(blocks[0].shape, jnp.float32),
-    jnp.zeros_like(unembedding),
+    jnp.zeros((num_kept, num_columns), unembedding.dtype),
   )
   d_hidden, d_unembedding = over_columns(num_columns, width, step, start)
   return join_rows(d_hidden, num_rows).astype(hidden.dtype), d_unembedding
