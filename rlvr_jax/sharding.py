@@ -6,6 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
@@ -84,11 +85,31 @@ def make_mesh(
       f" {config.fsdp} x tensor {config.tensor}), but the processes of this run"
       f" have {len(devices)}: take all of them"
     )
-  return jax.make_mesh(
-    shape,
+  return Mesh(
+    arranged(shape, devices[:wanted]),
     AXES,
     axis_types=(AxisType.Auto,) * len(AXES),
-    devices=devices[:wanted],
+  )
+
+
+def arranged(
+  shape: tuple[int, int, int], devices: Sequence[jax.Device]
+) -> np.ndarray:
+  """Devices as an array of such a shape, by their links.
+
+  Of several slices, between which links are slow, each holds whole copies of
+  the parameters, as long as `data` is a multiple of their number: copies are
+  what exchanges least. Else devices follow each other by their ids.
+  """
+  num_slices = len({getattr(x, "slice_index", 0) for x in devices})
+  copies, rest = divmod(shape[0], num_slices)
+  if rest:
+    return np.array(sorted(devices, key=lambda x: x.id)).reshape(shape)
+  settings = dict(devices=devices, allow_split_physical_axes=True)
+  if num_slices == 1:
+    return mesh_utils.create_device_mesh(shape, **settings)
+  return mesh_utils.create_hybrid_device_mesh(
+    (copies, *shape[1:]), (num_slices, 1, 1), **settings
   )
 
 

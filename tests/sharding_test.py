@@ -1,7 +1,10 @@
 """Meshes and where parameters land on them."""
 
+import dataclasses
+
 import jax
 from jax.sharding import PartitionSpec
+import numpy as np
 import pytest
 
 from rlvr_jax import errors
@@ -55,6 +58,35 @@ def test_more_devices_than_there_are_is_refused():
     errors.UserError, match="takes 16 devices .* but there are 8"
   ):
     _mesh(data=4, tensor=4)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Device:
+  """As much of a device as its place depends on."""
+
+  id: int
+  slice_index: int
+  platform: str = "gpu"
+  device_kind: str = "a GPU"
+
+
+def _slices_of(shape, num_slices, each):
+  # As they may be listed: not slice by slice.
+  devices = [_Device(i, i % num_slices) for i in range(num_slices * each)]
+  array = sharding.arranged(shape, devices)
+  assert array.shape == shape and len({x.id for x in array.flat}) == array.size
+  return np.vectorize(lambda x: x.slice_index, otypes=[int])(array)
+
+
+def test_a_slice_holds_whole_copies_of_the_parameters():
+  for shape in ((2, 4, 1), (4, 1, 2), (8, 1, 1)):
+    slices = _slices_of(shape, num_slices=2, each=4).reshape(shape[0], -1)
+    assert (slices == slices[:, :1]).all()
+    assert sorted(slices[:, 0]) == sorted([0, 1] * (shape[0] // 2))
+
+
+def test_parameters_may_be_split_over_slices_too():
+  assert set(_slices_of((1, 8, 1), num_slices=2, each=4).flat) == {0, 1}
 
 
 def test_a_mesh_is_read_from_a_flag():

@@ -46,7 +46,8 @@ def causal_attention(
     keys: float[B, K, S, H], S >= T; K divides N.
     values: float[B, K, S, H].
     is_real: bool[B, S].
-    window: tokens that a query sees, itself included; 0 for all.
+    window: tokens that a query sees, itself included; 0 for all. With one,
+      tokens that are not real stand before or after all others.
     implementation: "splash", "cudnn" or "reference"; None takes what
       `suitable` names, or else "reference".
     partition: how rows and heads lie on several devices.

@@ -33,7 +33,7 @@ def attention(
   is_real: jax.Array,
   window: int,
 ) -> jax.Array:
-  """See `causal_attention`; `window` counts real tokens."""
+  """See `causal_attention`."""
   attends_whole = keys.shape[2] <= _MOST_KEYS * queries.shape[2]
   attend = _in_order if attends_whole else _masked
   return attend(queries, keys, values, is_real, window)
